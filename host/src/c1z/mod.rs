@@ -1,0 +1,1 @@
+//! The access file (`.c1z`): reading and writing it.

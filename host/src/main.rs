@@ -1,0 +1,3 @@
+//! The `baton-host` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Plugin files: find, verify, describe, and what they may do.

@@ -1,0 +1,1 @@
+//! The sync engine: drives a connector and writes what it lists.

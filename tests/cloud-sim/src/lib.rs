@@ -1,0 +1,1 @@
+//! AWS (STS, IAM, EKS) and Kubernetes as one simulated cloud.

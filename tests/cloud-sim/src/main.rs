@@ -1,0 +1,3 @@
+//! The simulated cloud as a program.
+
+fn main() {}

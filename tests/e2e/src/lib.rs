@@ -1,0 +1,1 @@
+//! End-to-end tests of `baton-host`; see the `tests` folder.
