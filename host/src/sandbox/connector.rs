@@ -30,7 +30,10 @@ pub enum CallError {
 /// The sandbox's task is the real one; tests of the engine use a fake.
 pub trait Connector: Send {
     /// `session.open`.
-    fn open(&mut self, settings: Vec<Setting>) -> impl Future<Output = Result<(), CallError>> + Send;
+    fn open(
+        &mut self,
+        settings: Vec<Setting>,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
     /// `sync.validate`.
     fn validate(&mut self) -> impl Future<Output = Result<Attributes, CallError>> + Send;
     /// `sync.list-objects`.
