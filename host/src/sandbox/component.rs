@@ -21,7 +21,7 @@ use super::task::Task;
 use super::{CallError, NoEgress};
 
 /// Largest component file, in bytes.
-const SIZE: u64 = 16 << 20;
+pub const SIZE: u64 = 16 << 20;
 /// Address space of the trial compilation, in bytes: what the host itself can
 /// spare.
 const CHILD_MEMORY: u64 = 1 << 30;

@@ -16,10 +16,12 @@ mod imports;
 mod limits;
 mod task;
 
+pub use component::SIZE as COMPONENT_SIZE;
 pub use component::{CONTRACT, Component, ComponentError, World, compile_trial, digest};
 pub use connector::{CallError, Connector};
 pub use engine::{Precompile, Sandbox, SandboxConfig, SandboxError};
 pub use imports::Observer;
+pub(crate) use imports::clean;
 pub use limits::Limits;
 pub use task::{Task, Usage};
 
