@@ -1,6 +1,8 @@
 //! Everything a plugin says to the world passes through here: parse, decide,
 //! rebuild, sign, send, and clean the answer.
 
+pub mod auth;
+
 use std::future::Future;
 use std::pin::Pin;
 
