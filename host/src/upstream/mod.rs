@@ -2,6 +2,8 @@
 //! rebuild, sign, send, and clean the answer.
 
 pub mod auth;
+pub mod operation;
+pub mod rights;
 
 use std::future::Future;
 use std::pin::Pin;
