@@ -1,0 +1,572 @@
+//! Writes one sync into an access file.
+//!
+//! All rows go into a decoded copy in a folder of the writer's own; the file
+//! on disk is replaced at the end, by a rename within its folder. The copy is
+//! thrown away on any error, so it needs no journal; the price is that a sync
+//! never resumes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::ZonedDateTime;
+use prost::Message;
+use rusqlite::{Connection, OptionalExtension, params};
+use tempfile::{NamedTempFile, TempDir};
+
+use super::container::{self, Found};
+use super::{Error, MAX_DECODED_BYTES, annotations, pb, schema, stamp};
+
+/// Rows in one transaction.
+const TRANSACTION_ROWS: usize = 10_000;
+
+/// How access files are opened.
+#[derive(Debug, Clone)]
+pub struct FileOptions {
+    /// Where decoded copies are made; the system's temporary folder by default.
+    pub work_folder: Option<PathBuf>,
+    /// Decoded bytes that an existing file may have.
+    pub max_decoded_bytes: u64,
+    /// Finished full syncs that a written file keeps, the new one counted.
+    /// `None` keeps all of them.
+    pub keep_full_syncs: Option<u32>,
+}
+
+impl Default for FileOptions {
+    fn default() -> Self {
+        Self {
+            work_folder: None,
+            max_decoded_bytes: MAX_DECODED_BYTES,
+            keep_full_syncs: Some(2),
+        }
+    }
+}
+
+impl FileOptions {
+    /// A folder for one decoded copy, which only its owner can enter.
+    pub(super) fn work(&self) -> Result<TempDir, Error> {
+        let parent = self.work_folder.clone().unwrap_or_else(std::env::temp_dir);
+        tempfile::Builder::new()
+            .prefix("baton-host-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .tempdir_in(&parent)
+            .map_err(Error::io("creating a work folder in", &parent))
+    }
+}
+
+/// What a sync covers. Readers show the newest finished full sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncType {
+    /// Everything.
+    Full,
+    /// Resource types and resources, no entitlements and no grants.
+    ResourcesOnly,
+}
+
+impl SyncType {
+    /// The name in the file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::ResourcesOnly => "resources_only",
+        }
+    }
+}
+
+/// Whether a row was new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It was.
+    New,
+    /// There was one with the same id in this sync.
+    Again,
+}
+
+/// What a finished writer wrote.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// The file.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub file_bytes: u64,
+    /// The length of its decoded content in bytes.
+    pub decoded_bytes: u64,
+    /// The id of the sync.
+    pub sync_id: String,
+    /// Older syncs that were removed from the file.
+    pub removed_syncs: usize,
+}
+
+/// One sync being written. Dropped before [`Writer::finish`] it leaves the
+/// file on disk as it was.
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    /// In the folder of `path`, so that the last step is a rename.
+    out: NamedTempFile,
+    work: TempDir,
+    database: PathBuf,
+    db: Connection,
+    sync_id: String,
+    discovered_at: String,
+    keep_full_syncs: Option<u32>,
+    rows: usize,
+}
+
+impl Writer {
+    /// Opens `path`, which may be missing or empty, and begins a sync in a
+    /// copy of it. Finished and unfinished syncs of other tools stay in it.
+    ///
+    /// # Errors
+    /// `path` is something else than an access file, its folder cannot be
+    /// written, or there is no room for the copy.
+    pub fn open(path: &Path, sync_type: SyncType, options: &FileOptions) -> Result<Self, Error> {
+        // A link keeps pointing at the file that is replaced.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if let Ok(metadata) = fs::metadata(&path)
+            && !metadata.is_file()
+        {
+            return Err(Error::NotAnAccessFile { path });
+        }
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        // Made first: a folder that cannot be written shows before any work.
+        let out = tempfile::Builder::new()
+            .prefix(".baton-host-")
+            .suffix(".c1z.tmp")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .tempfile_in(folder)
+            .map_err(Error::io("creating a file in", folder))?;
+
+        let work = options.work()?;
+        let database = work.path().join("sync.db");
+        let found = container::decode(&path, &database, options.max_decoded_bytes)?;
+        if found == Found::Nothing {
+            container::create_private(&database)?;
+        }
+        let db = Connection::open(&database).map_err(Error::database("opening the work file"))?;
+        // The copy is not worth a journal: on any error it is thrown away. A
+        // write-ahead log of another tool is turned off first.
+        db.execute_batch(
+            "pragma journal_mode = delete; pragma journal_mode = off; pragma synchronous = off;
+             pragma locking_mode = exclusive; pragma temp_store = memory; pragma cache_size = -65536;",
+        )
+        .map_err(Error::database("opening the work file"))?;
+        if found == Found::Database {
+            check(&db, &path)?;
+        }
+        schema::migrate(&db)?;
+
+        let now = ZonedDateTime::now();
+        let sync_id = stamp::ksuid(now.timestamp())?;
+        let discovered_at = stamp::text(&now);
+        db.execute(
+            "insert into v1_sync_runs
+               (sync_id, started_at, sync_token, sync_type, parent_sync_id, linked_sync_id, supports_diff, grants_backfilled)
+             values (?1, ?2, '', ?3, '', '', 1, 1)",
+            params![sync_id, discovered_at, sync_type.name()],
+        )
+        .map_err(Error::database("beginning the sync"))?;
+        db.execute_batch("begin")
+            .map_err(Error::database("beginning the sync"))?;
+        Ok(Self {
+            path,
+            out,
+            work,
+            database,
+            db,
+            sync_id,
+            discovered_at,
+            keep_full_syncs: options.keep_full_syncs,
+            rows: 0,
+        })
+    }
+
+    /// The id of the sync being written.
+    #[must_use]
+    pub fn sync_id(&self) -> &str {
+        &self.sync_id
+    }
+
+    /// A folder for files that shall not outlive this sync.
+    #[must_use]
+    pub fn work_folder(&self) -> &Path {
+        self.work.path()
+    }
+
+    /// Writes a resource type; the first of an id stays.
+    ///
+    /// # Errors
+    /// The database refuses, as on a full disk.
+    pub fn put_resource_type(&mut self, message: &pb::ResourceType) -> Result<Put, Error> {
+        let changed = self
+            .db
+            .prepare_cached(
+                "insert into v1_resource_types (external_id, data, sync_id, discovered_at) values (?1, ?2, ?3, ?4)
+                 on conflict (external_id, sync_id) do nothing",
+            )
+            .and_then(|mut insert| {
+                insert.execute(params![message.id, message.encode_to_vec(), self.sync_id, self.discovered_at])
+            })
+            .map_err(Error::database("writing a resource type"))?;
+        self.wrote(changed)
+    }
+
+    /// Writes a resource; the first of an id stays.
+    ///
+    /// # Errors
+    /// It has no id, or the database refuses.
+    pub fn put_resource(&mut self, message: &pb::Resource) -> Result<Put, Error> {
+        let id = message.id.as_ref().ok_or(Error::Incomplete {
+            what: "a resource",
+            missing: "its id",
+        })?;
+        let parent = message.parent_resource_id.as_ref();
+        let changed = self
+            .db
+            .prepare_cached(
+                "insert into v1_resources (resource_type_id, external_id, parent_resource_type_id,
+                   parent_resource_id, data, sync_id, discovered_at) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 on conflict (external_id, sync_id) do nothing",
+            )
+            .and_then(|mut insert| {
+                insert.execute(params![
+                    id.resource_type,
+                    format!("{}:{}", id.resource_type, id.resource),
+                    parent.map(|parent| &parent.resource_type),
+                    parent.map(|parent| &parent.resource),
+                    message.encode_to_vec(),
+                    self.sync_id,
+                    self.discovered_at,
+                ])
+            })
+            .map_err(Error::database("writing a resource"))?;
+        self.wrote(changed)
+    }
+
+    /// Writes an entitlement; the first of an id stays.
+    ///
+    /// # Errors
+    /// It has no resource id, or the database refuses.
+    pub fn put_entitlement(&mut self, message: &pb::Entitlement) -> Result<Put, Error> {
+        let on = message
+            .resource
+            .as_ref()
+            .and_then(|resource| resource.id.as_ref())
+            .ok_or(Error::Incomplete {
+                what: "an entitlement",
+                missing: "the id of its resource",
+            })?;
+        let changed = self
+            .db
+            .prepare_cached(
+                "insert into v1_entitlements (resource_type_id, resource_id, external_id, data, sync_id, discovered_at)
+                 values (?1, ?2, ?3, ?4, ?5, ?6) on conflict (external_id, sync_id) do nothing",
+            )
+            .and_then(|mut insert| {
+                insert.execute(params![
+                    on.resource_type,
+                    on.resource,
+                    message.id,
+                    message.encode_to_vec(),
+                    self.sync_id,
+                    self.discovered_at,
+                ])
+            })
+            .map_err(Error::database("writing an entitlement"))?;
+        self.wrote(changed)
+    }
+
+    /// Whether this sync has an entitlement of this id.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn has_entitlement(&self, id: &str) -> Result<bool, Error> {
+        self.db
+            .prepare_cached("select 1 from v1_entitlements where external_id = ?1 and sync_id = ?2")
+            .and_then(|mut select| select.exists([id, &self.sync_id]))
+            .map_err(Error::database("looking up an entitlement"))
+    }
+
+    /// Whether this sync has a resource of this id.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn has_resource(&self, kind: &str, id: &str) -> Result<bool, Error> {
+        self.db
+            .prepare_cached("select 1 from v1_resources where external_id = ?1 and sync_id = ?2")
+            .and_then(|mut select| select.exists([&format!("{kind}:{id}"), &self.sync_id]))
+            .map_err(Error::database("looking up a resource"))
+    }
+
+    /// Writes a grant. Its `GrantExpandable` goes into a column of its own. Of
+    /// an id that was written before, the new message stays, and the grant
+    /// remains expandable by what either said.
+    ///
+    /// # Errors
+    /// It lacks the ids of its entitlement's resource or of its principal, or
+    /// the database refuses.
+    pub fn put_grant(&mut self, message: pb::Grant) -> Result<Put, Error> {
+        const WHAT: &str = "a grant";
+        let mut message = message;
+        let mut expansion = take_expansion(&mut message);
+        let data = message.encode_to_vec();
+        let entitlement = message.entitlement.as_ref().ok_or(Error::Incomplete {
+            what: WHAT,
+            missing: "its entitlement",
+        })?;
+        let on = entitlement
+            .resource
+            .as_ref()
+            .and_then(|resource| resource.id.as_ref())
+            .ok_or(Error::Incomplete {
+                what: WHAT,
+                missing: "the id of its entitlement's resource",
+            })?;
+        let principal = message
+            .principal
+            .as_ref()
+            .and_then(|principal| principal.id.as_ref())
+            .ok_or(Error::Incomplete {
+                what: WHAT,
+                missing: "the id of its principal",
+            })?;
+
+        let changed = self
+            .db
+            .prepare_cached(
+                "insert into v1_grants (resource_type_id, resource_id, entitlement_id, principal_resource_type_id,
+                   principal_resource_id, external_id, expansion, needs_expansion, data, sync_id, discovered_at)
+                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                 on conflict (external_id, sync_id) do nothing",
+            )
+            .and_then(|mut insert| {
+                insert.execute(params![
+                    on.resource_type,
+                    on.resource,
+                    entitlement.id,
+                    principal.resource_type,
+                    principal.resource,
+                    message.id,
+                    expansion.as_ref().map(Message::encode_to_vec),
+                    expansion.is_some(),
+                    data,
+                    self.sync_id,
+                    self.discovered_at,
+                ])
+            })
+            .map_err(Error::database("writing a grant"))?;
+        if changed == 0 {
+            let before = self
+                .db
+                .prepare_cached(
+                    "select expansion from v1_grants where external_id = ?1 and sync_id = ?2",
+                )
+                .and_then(|mut select| {
+                    select.query_row([&message.id, &self.sync_id], |row| {
+                        row.get::<_, Option<Vec<u8>>>(0)
+                    })
+                })
+                .map_err(Error::database("reading a grant"))?;
+            expansion = union(before, expansion);
+            self.db
+                .prepare_cached(
+                    "update v1_grants set data = ?1, expansion = ?2, needs_expansion = ?3
+                     where external_id = ?4 and sync_id = ?5",
+                )
+                .and_then(|mut update| {
+                    update.execute(params![
+                        data,
+                        expansion.as_ref().map(Message::encode_to_vec),
+                        expansion.is_some(),
+                        message.id,
+                        self.sync_id,
+                    ])
+                })
+                .map_err(Error::database("writing a grant"))?;
+        }
+        self.wrote(changed)
+    }
+
+    /// Writes an asset: bytes under a name, which other tools ignore.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn put_asset(&mut self, id: &str, content_type: &str, data: &[u8]) -> Result<(), Error> {
+        let changed = self
+            .db
+            .execute(
+                "insert into v1_assets (external_id, content_type, data, sync_id, discovered_at)
+                 values (?1, ?2, ?3, ?4, ?5)
+                 on conflict (external_id, sync_id) do update set data = excluded.data",
+                params![id, content_type, data, self.sync_id, self.discovered_at],
+            )
+            .map_err(Error::database("writing an asset"))?;
+        self.wrote(changed).map(|_| ())
+    }
+
+    /// Ends the sync, removes syncs that are too old and replaces the file.
+    ///
+    /// # Errors
+    /// The database or the disk refuses; the file on disk is then as before.
+    pub fn finish(self) -> Result<Written, Error> {
+        let Self {
+            path,
+            out,
+            work,
+            database,
+            db,
+            sync_id,
+            keep_full_syncs,
+            ..
+        } = self;
+        let ending = || Error::database("ending the sync");
+        schema::index(&db)?;
+        let newest: Option<String> = db
+            .query_row(
+                "select max(ended_at) from v1_sync_runs where typeof(ended_at) = 'text'",
+                [],
+                |row| row.get(0),
+            )
+            .map_err(ending())?;
+        let ended_at = stamp::after(stamp::text(&ZonedDateTime::now()), newest.as_deref());
+        db.execute(
+            "update v1_sync_runs set ended_at = ?1 where sync_id = ?2",
+            [&ended_at, &sync_id],
+        )
+        .map_err(ending())?;
+        let removed_syncs = remove_old_syncs(&db, keep_full_syncs)?;
+        db.execute_batch("commit").map_err(ending())?;
+        let encoded = if removed_syncs == 0 {
+            database
+        } else {
+            // Into a second file of the work folder: a plain `vacuum` would
+            // write its copy wherever the system keeps temporary files.
+            let packed = work.path().join("packed.db");
+            container::create_private(&packed)?;
+            db.execute("vacuum into ?1", [packed.to_string_lossy()])
+                .map_err(Error::database("packing the file"))?;
+            packed
+        };
+        db.close().map_err(|(_, error)| ending()(error))?;
+
+        let decoded_bytes = fs::metadata(&encoded)
+            .map_err(Error::io("reading", &encoded))?
+            .len();
+        let file_bytes = container::encode(&encoded, out.as_file(), out.path())?;
+        out.persist(&path)
+            .map_err(|error| Error::io("replacing", &path)(error.error))?;
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            fs::File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(Error::io("syncing", folder))?;
+        }
+        Ok(Written {
+            path,
+            file_bytes,
+            decoded_bytes,
+            sync_id,
+            removed_syncs,
+        })
+    }
+
+    fn wrote(&mut self, changed: usize) -> Result<Put, Error> {
+        self.rows += 1;
+        if self.rows.is_multiple_of(TRANSACTION_ROWS) {
+            self.db
+                .execute_batch("commit; begin")
+                .map_err(Error::database("writing rows"))?;
+        }
+        Ok(if changed == 0 { Put::Again } else { Put::New })
+    }
+}
+
+/// A database that another tool wrote may be damaged in any way; this finds
+/// the ways that would break the new sync.
+fn check(db: &Connection, path: &Path) -> Result<(), Error> {
+    db.query_row("select count(*) from sqlite_master", [], |row| {
+        row.get::<_, i64>(0)
+    })
+    .map(|_| ())
+    .map_err(|error| Error::Damaged {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// Takes `GrantExpandable` off a grant. One that names nothing is dropped.
+fn take_expansion(grant: &mut pb::Grant) -> Option<pb::GrantExpandable> {
+    let found = annotations::find::<pb::GrantExpandable>(&grant.annotations);
+    grant
+        .annotations
+        .retain(|annotation| !annotations::is::<pb::GrantExpandable>(annotation));
+    found.filter(|expansion| {
+        expansion
+            .entitlement_ids
+            .iter()
+            .any(|id| !id.trim().is_empty())
+    })
+}
+
+fn union(before: Option<Vec<u8>>, now: Option<pb::GrantExpandable>) -> Option<pb::GrantExpandable> {
+    let before = before.and_then(|bytes| pb::GrantExpandable::decode(bytes.as_slice()).ok());
+    match (before, now) {
+        (Some(mut before), Some(now)) => {
+            for id in now.entitlement_ids {
+                if !before.entitlement_ids.contains(&id) {
+                    before.entitlement_ids.push(id);
+                }
+            }
+            Some(before)
+        }
+        (before, now) => before.or(now),
+    }
+}
+
+/// Removes finished syncs as other writers do: full ones beyond the newest
+/// `keep`, and others that ended before the oldest kept one began. Unfinished
+/// syncs stay. Returns how many syncs went.
+fn remove_old_syncs(db: &Connection, keep: Option<u32>) -> Result<usize, Error> {
+    let Some(keep) = keep.filter(|keep| *keep > 0) else {
+        return Ok(0);
+    };
+    let removing = || Error::database("removing old syncs");
+    let oldest: Option<(i64, String)> = db
+        .query_row(
+            "select id, started_at from v1_sync_runs where sync_type = 'full' and ended_at is not null
+             order by id desc limit 1 offset ?1",
+            [keep - 1],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()
+        .map_err(removing())?;
+    let Some((oldest, started_at)) = oldest else {
+        return Ok(0);
+    };
+    let old: Vec<String> = db
+        .prepare(
+            "select sync_id from v1_sync_runs where ended_at is not null and
+               case sync_type when 'full' then id < ?1 else ended_at < ?2 end",
+        )
+        .and_then(|mut select| {
+            select
+                .query_map(params![oldest, started_at], |row| row.get(0))?
+                .collect()
+        })
+        .map_err(removing())?;
+    for sync_id in &old {
+        for table in schema::SYNC_TABLES {
+            db.execute(
+                &format!("delete from {table} where sync_id = ?1"),
+                [sync_id],
+            )
+            .map_err(removing())?;
+        }
+    }
+    Ok(old.len())
+}
