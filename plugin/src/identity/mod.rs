@@ -1,0 +1,481 @@
+//! Who a Kubernetes user or group is in AWS: one index.
+//!
+//! Access entries, `aws-auth` lines and mapped accounts are joined by principal
+//! and by the authentication mode: a live entry replaces the lines of the same
+//! principal, a dead one does not. The index alone decides what a name means;
+//! no name is special by its spelling. What gives no access leaves here as
+//! evidence.
+
+pub mod roles;
+pub mod template;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::aws::arn::{Arn, Kind};
+use crate::aws::eks::{Cluster, Entry};
+use crate::evidence::Notes;
+use crate::kubernetes::aws_auth::{AwsAuth, Line};
+use roles::{Roles, Status};
+use template::Template;
+
+/// An access entry as it was read.
+#[derive(Clone, Debug)]
+pub struct EntryRead {
+    /// The ARN in the list.
+    pub arn: String,
+    /// The entry, or why it could not be described.
+    pub entry: Result<Entry, String>,
+}
+
+/// What an AWS principal is in the cluster.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    /// The principal.
+    pub arn: Arn,
+    /// `access-entry` or `aws-auth`.
+    pub via: &'static str,
+    /// Where it stands.
+    pub place: String,
+    username: Option<Template>,
+    groups: Vec<Template>,
+    /// A node: its plumbing subjects are no access of people.
+    node: bool,
+    /// Why it may not hold, in words.
+    pub doubt: String,
+}
+
+/// A principal behind a user name or group.
+#[derive(Clone, Debug)]
+pub struct Hit<'a> {
+    /// The principal.
+    pub arn: Arn,
+    /// `access-entry`, `aws-auth` or `mapAccounts`.
+    pub via: &'static str,
+    /// Where the mapping stands.
+    pub place: &'a str,
+    /// The session that it needs.
+    pub session: Option<String>,
+    /// Why it may not hold, in words.
+    pub doubt: &'a str,
+    /// A node's own plumbing: mapped, but no grant.
+    pub plumbing: bool,
+}
+
+#[derive(Debug, Default)]
+struct Lookup {
+    fixed: BTreeMap<String, Vec<usize>>,
+    /// By what every match begins with.
+    patterns: BTreeMap<String, Vec<(usize, Template)>>,
+}
+
+impl Lookup {
+    fn put(&mut self, template: &Template, mapping: usize) {
+        match template.fixed() {
+            Some(name) => self
+                .fixed
+                .entry(name.to_string())
+                .or_default()
+                .push(mapping),
+            None => self
+                .patterns
+                .entry(template.prefix().to_string())
+                .or_default()
+                .push((mapping, template.clone())),
+        }
+    }
+
+    fn find(&self, name: &str) -> Vec<(usize, Option<String>)> {
+        let mut found: Vec<(usize, Option<String>)> = self
+            .fixed
+            .get(name)
+            .into_iter()
+            .flatten()
+            .map(|m| (*m, None))
+            .collect();
+        if self.patterns.is_empty() {
+            return found;
+        }
+        for end in name.char_indices().map(|(at, _)| at).chain([name.len()]) {
+            let prefix = name.get(..end).unwrap_or_default();
+            for (mapping, template) in self.patterns.get(prefix).into_iter().flatten() {
+                if let Some(session) = template.session(name) {
+                    found.push((*mapping, Some(session)));
+                }
+            }
+        }
+        found
+    }
+}
+
+/// The index.
+#[derive(Debug, Default)]
+pub struct Index {
+    mappings: Vec<Mapping>,
+    users: Lookup,
+    groups: Lookup,
+    accounts: BTreeSet<String>,
+    /// Principals with an entry or a line.
+    mapped: BTreeSet<String>,
+}
+
+const NODE_GROUPS: [&str; 4] = [
+    "system:nodes",
+    "system:bootstrappers",
+    "system:node-proxier",
+    "eks:kube-proxy-windows",
+];
+const NODE_TYPES: [&str; 6] = [
+    "EC2_LINUX",
+    "EC2_WINDOWS",
+    "FARGATE_LINUX",
+    "EC2",
+    "HYBRID_LINUX",
+    "HYPERPOD_LINUX",
+];
+
+/// Whether an entry of this type is a node's.
+pub fn is_node_type(kind: &str) -> bool {
+    NODE_TYPES.contains(&kind)
+}
+
+/// Whether an entry gives nothing because its principal is gone: `Some(why)`.
+pub fn dead(entry: &Entry, arn: &Arn, roles: &Roles, account: &str) -> Option<&'static str> {
+    if arn.kind != Kind::Role || arn.account != account {
+        return None;
+    }
+    match roles.get(arn).filter(|r| r.status == Status::Listed) {
+        None => Some("the role does not exist"),
+        Some(_) => match (roles.created_at(arn), entry.created_at) {
+            (Some(role), Some(entry)) if role as f64 > entry => {
+                Some("the role was deleted and made again after the entry")
+            }
+            _ => None,
+        },
+    }
+}
+
+impl Index {
+    /// Joins everything. `roles` gains a row for every role that is mapped.
+    pub fn build(
+        cluster: &Cluster,
+        entries: &[EntryRead],
+        aws_auth: Option<&AwsAuth>,
+        roles: &mut Roles,
+        notes: &mut Notes,
+    ) -> Index {
+        let mut index = Index::default();
+        let mut claimed: BTreeMap<String, String> = BTreeMap::new();
+        let mut unclear: BTreeMap<String, String> = BTreeMap::new();
+        let mut users = 0_u64;
+        for read in entries {
+            let Some(arn) = Arn::parse(&read.arn) else {
+                notes.evidence(json!({"type": "unknown-entry", "principal": read.arn, "reason": "the principal is no IAM user or role"}));
+                continue;
+            };
+            let entry = match &read.entry {
+                Ok(entry) => entry,
+                Err(why) => {
+                    notes.warn(format!(
+                        "the access entry of {} could not be described: {why}",
+                        read.arn
+                    ));
+                    notes.evidence(
+                        json!({"type": "undescribed-entry", "principal": read.arn, "reason": why}),
+                    );
+                    unclear.insert(arn.key(), read.arn.clone());
+                    continue;
+                }
+            };
+            let place = format!("access entry {}", read.arn);
+            if let Some(why) = dead(entry, &arn, roles, &cluster.account) {
+                notes.evidence(json!({"type": "dead-entry", "principal": read.arn, "reason": why, "username": entry.username, "groups": entry.kubernetes_groups}));
+                continue;
+            }
+            claimed.insert(arn.key(), place.clone());
+            let mut doubt = String::new();
+            let node = is_node_type(&entry.kind);
+            if node {
+                notes.evidence(json!({"type": "node-mapping", "principal": read.arn, "mapping": place, "entry_type": entry.kind}));
+            } else if entry.kind != "STANDARD" && !entry.kind.is_empty() {
+                doubt = format!("the access entry has the unknown type {}", entry.kind);
+                notes.evidence(json!({"type": "unknown-entry-type", "principal": read.arn, "entry_type": entry.kind}));
+            }
+            match arn.kind {
+                Kind::Role if arn.account != cluster.account => {
+                    notes.evidence(json!({"type": "unverified-entry", "principal": read.arn, "reason": "another account's principal cannot be checked"}));
+                }
+                Kind::Role => {}
+                _ => users += 1,
+            }
+            let mut groups = entry.kubernetes_groups.clone();
+            if node && groups.is_empty() {
+                groups.push("system:nodes".into());
+            }
+            let username = if entry.username.is_empty() && !node {
+                default_username(&arn)
+            } else {
+                entry.username.clone()
+            };
+            index.put(arn, "access-entry", place, &username, &groups, node, doubt);
+        }
+        if users > 0 {
+            notes.evidence(json!({"type": "unverified-entries", "count": users, "reason": "IAM users are not read, so it is not known whether they still exist"}));
+        }
+        if let Some(auth) = aws_auth {
+            index.lines(auth, &claimed, &unclear, cluster, roles, notes);
+        }
+        for mapping in &index.mappings {
+            roles.mention(&mapping.arn, &cluster.account);
+        }
+        index
+    }
+
+    fn lines(
+        &mut self,
+        auth: &AwsAuth,
+        claimed: &BTreeMap<String, String>,
+        unclear: &BTreeMap<String, String>,
+        cluster: &Cluster,
+        roles: &Roles,
+        notes: &mut Notes,
+    ) {
+        for problem in &auth.problems {
+            notes.warn(format!("aws-auth, {}: {}", problem.place, problem.why));
+            notes.evidence(
+                json!({"type": "malformed-line", "mapping": problem.place, "reason": problem.why}),
+            );
+        }
+        let dead = |notes: &mut Notes, kind: &str, line: &Line, reason: String| {
+            notes.evidence(json!({"type": kind, "principal": line.arn, "mapping": line.place, "username": line.username, "groups": line.groups, "reason": reason}));
+        };
+        // Which line wins for each ARN, in one case: roles before users, later before earlier.
+        let mut winners: BTreeMap<String, &Line> = BTreeMap::new();
+        let mut rivals: BTreeSet<String> = BTreeSet::new();
+        let mut kept: Vec<&Line> = Vec::new();
+        for line in auth.lines.iter().rev() {
+            if let Some(set) = &line.sso {
+                if line.arn.is_empty() {
+                    dead(
+                        notes,
+                        "uncertain-line",
+                        line,
+                        format!(
+                            "`sso` items (permission set {set}) work only where a feature gate of the authenticator is on; it is off by default"
+                        ),
+                    );
+                    continue;
+                }
+            }
+            let key = line.arn.to_lowercase();
+            match winners.get(&key) {
+                Some(later)
+                    if later.role_list == line.role_list
+                        && !line.role_list
+                        && later.arn != line.arn =>
+                {
+                    rivals.insert(key);
+                    kept.push(line);
+                }
+                Some(later) if later.role_list == line.role_list => {
+                    dead(
+                        notes,
+                        "shadowed-line",
+                        line,
+                        format!("replaced by {}", later.place),
+                    );
+                }
+                Some(_) if line.role_list => {
+                    // A line of mapUsers was met first, because lines are read backwards.
+                    for user in kept.iter().filter(|k| k.arn.to_lowercase() == key) {
+                        dead(
+                            notes,
+                            "shadowed-line",
+                            user,
+                            format!("mapRoles is asked first: {}", line.place),
+                        );
+                    }
+                    kept.retain(|k| k.arn.to_lowercase() != key);
+                    winners.insert(key, line);
+                    kept.push(line);
+                }
+                Some(_) | None => {
+                    winners.insert(key, line);
+                    kept.push(line);
+                }
+            }
+        }
+        kept.reverse();
+        for line in kept {
+            let Some(arn) = Arn::parse(&line.arn) else {
+                dead(
+                    notes,
+                    "dead-line",
+                    line,
+                    "the ARN names no user, role or root that could authenticate".into(),
+                );
+                continue;
+            };
+            if arn.kind == Kind::Role && arn.path != "/" {
+                dead(
+                    notes,
+                    "dead-line",
+                    line,
+                    format!("a role with a path never matches; write {}", arn.pathless()),
+                );
+                continue;
+            }
+            if let Some(entry) = claimed.get(&arn.key()) {
+                dead(
+                    notes,
+                    "shadowed-line",
+                    line,
+                    format!("replaced by the {entry}; returns if the entry is deleted"),
+                );
+                continue;
+            }
+            if line.username.contains("{{EC2PrivateDNSName}}") && arn.kind != Kind::Role {
+                dead(
+                    notes,
+                    "dead-line",
+                    line,
+                    "{{EC2PrivateDNSName}} exists for instances only, so nobody can authenticate"
+                        .into(),
+                );
+                continue;
+            }
+            let mut doubt = String::new();
+            if rivals.contains(&line.arn.to_lowercase()) {
+                doubt = "another line of mapUsers differs only in case; which one wins is random"
+                    .into();
+                notes.evidence(json!({"type": "ambiguous-line", "principal": line.arn, "mapping": line.place, "reason": doubt}));
+            }
+            if unclear.contains_key(&arn.key()) {
+                doubt = "the principal has an access entry that could not be described and may replace this line".into();
+            }
+            let node = line.username.starts_with("system:node:")
+                && line.groups.iter().any(|g| g == "system:nodes");
+            if node {
+                notes.evidence(
+                    json!({"type": "node-mapping", "principal": line.arn, "mapping": line.place}),
+                );
+            }
+            let arn = roles.get(&arn).map_or(arn, |r| r.arn.clone());
+            self.put(
+                arn,
+                "aws-auth",
+                line.place.clone(),
+                &line.username,
+                &line.groups,
+                node,
+                doubt,
+            );
+        }
+        for account in &auth.accounts {
+            if crate::aws::arn::is_account(account) {
+                self.accounts.insert(account.clone());
+                notes.evidence(json!({"type": "mapped-account", "account": account, "reason": format!("every principal of the account authenticates with its ARN as user name{}", if *account == cluster.account { "" } else { "; it is another account" })}));
+            } else {
+                notes.evidence(json!({"type": "dead-line", "principal": account, "mapping": "mapAccounts", "reason": "this is no account id"}));
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn put(
+        &mut self,
+        arn: Arn,
+        via: &'static str,
+        place: String,
+        username: &str,
+        groups: &[String],
+        node: bool,
+        doubt: String,
+    ) {
+        let at = self.mappings.len();
+        let username = (!username.is_empty()).then(|| Template::new(username, &arn));
+        let groups: Vec<Template> = groups.iter().map(|g| Template::new(g, &arn)).collect();
+        if let Some(username) = &username {
+            self.users.put(username, at);
+        }
+        for group in &groups {
+            self.groups.put(group, at);
+        }
+        self.mapped.insert(arn.key());
+        self.mappings.push(Mapping {
+            arn,
+            via,
+            place,
+            username,
+            groups,
+            node,
+            doubt,
+        });
+    }
+
+    fn hits(&self, found: Vec<(usize, Option<String>)>, plumbing: bool) -> Vec<Hit<'_>> {
+        let mut out: Vec<Hit> = Vec::new();
+        for (at, session) in found {
+            let Some(m) = self.mappings.get(at) else {
+                continue;
+            };
+            out.push(Hit {
+                arn: m.arn.clone(),
+                via: m.via,
+                place: &m.place,
+                session,
+                doubt: &m.doubt,
+                plumbing: plumbing && m.node,
+            });
+        }
+        out
+    }
+
+    /// The principals that authenticate with a user name.
+    pub fn user(&self, name: &str) -> Vec<Hit<'_>> {
+        let mut hits = self.hits(self.users.find(name), name.starts_with("system:node:"));
+        if hits.is_empty() && !self.accounts.is_empty() {
+            let canonical = Arn::parse(name).filter(|a| a.kind != Kind::Role || a.path == "/");
+            if let Some(arn) = canonical
+                .filter(|a| self.accounts.contains(&a.account) && !self.mapped.contains(&a.key()))
+            {
+                hits.push(Hit {
+                    arn,
+                    via: "mapAccounts",
+                    place: "mapAccounts",
+                    session: None,
+                    doubt: "",
+                    plumbing: false,
+                });
+            }
+        }
+        hits
+    }
+
+    /// The principals that are mapped into a group.
+    pub fn group(&self, name: &str) -> Vec<Hit<'_>> {
+        self.hits(self.groups.find(name), NODE_GROUPS.contains(&name))
+    }
+
+    /// What a principal is in the cluster, for its evidence.
+    pub fn describe(&self) -> impl Iterator<Item = Value> {
+        self.mappings.iter().map(|m| {
+            json!({
+                "type": "mapping", "principal": m.arn.full(), "mapping": m.place,
+                "templates": m.groups.len() + usize::from(m.username.is_some()),
+            })
+        })
+    }
+}
+
+/// The user name that EKS gives an entry that sets none.
+fn default_username(arn: &Arn) -> String {
+    match arn.kind {
+        Kind::Role => format!(
+            "arn:{}:sts::{}:assumed-role/{}/{{{{SessionName}}}}",
+            arn.partition, arn.account, arn.name
+        ),
+        _ => arn.full(),
+    }
+}

@@ -1,0 +1,189 @@
+//! User names and groups with placeholders.
+//!
+//! `{{AccountID}}` is known; the others depend on the session that somebody
+//! chooses, so a template with them is a pattern. Matching is by position sets,
+//! linear in template times name, because both come from outside.
+
+use crate::aws::arn::{Arn, Kind};
+
+/// A user name or group as a mapping gives it, placeholders resolved where they can be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Template {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Piece {
+    Text(String),
+    /// A run of session characters; `raw` allows `@` too.
+    Session {
+        raw: bool,
+    },
+}
+
+const PLACEHOLDERS: [(&str, Option<bool>); 5] = [
+    ("{{AccountID}}", None),
+    ("{{SessionNameRaw}}", Some(true)),
+    ("{{SessionName}}", Some(false)),
+    ("{{AccessKeyID}}", Some(false)),
+    ("{{EC2PrivateDNSName}}", Some(false)),
+];
+
+impl Template {
+    /// Resolves what is known about the principal. A user has no session name.
+    pub fn new(text: &str, arn: &Arn) -> Template {
+        let mut pieces: Vec<Piece> = Vec::new();
+        let mut plain = String::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let found = PLACEHOLDERS.iter().find_map(|(name, session)| {
+                rest.strip_prefix(name).map(|tail| (*name, *session, tail))
+            });
+            match found {
+                Some((_, None, tail)) => {
+                    plain.push_str(&arn.account);
+                    rest = tail;
+                }
+                Some((name, Some(raw), tail)) => {
+                    if arn.kind == Kind::Role || name == "{{AccessKeyID}}" {
+                        if !plain.is_empty() {
+                            pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                        }
+                        pieces.push(Piece::Session { raw });
+                    }
+                    rest = tail;
+                }
+                None => {
+                    let mut chars = rest.chars();
+                    plain.extend(chars.next());
+                    rest = chars.as_str();
+                }
+            }
+        }
+        if !plain.is_empty() || pieces.is_empty() {
+            pieces.push(Piece::Text(plain));
+        }
+        Template { pieces }
+    }
+
+    /// The name, if it does not depend on a session.
+    pub fn fixed(&self) -> Option<&str> {
+        match self.pieces.as_slice() {
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What every match begins with.
+    pub fn prefix(&self) -> &str {
+        match self.pieces.first() {
+            Some(Piece::Text(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// The session that renders to `name`: the part that the placeholder stands
+    /// for, or the whole name where there are several.
+    pub fn session(&self, name: &str) -> Option<String> {
+        let bytes = name.as_bytes();
+        let mut here = vec![false; bytes.len() + 1];
+        if let Some(start) = here.first_mut() {
+            *start = true;
+        }
+        for piece in &self.pieces {
+            let mut next = vec![false; bytes.len() + 1];
+            match piece {
+                Piece::Text(text) => {
+                    for (at, _) in here.iter().enumerate().filter(|(_, on)| **on) {
+                        if bytes
+                            .get(at..)
+                            .is_some_and(|tail| tail.starts_with(text.as_bytes()))
+                        {
+                            if let Some(slot) = next.get_mut(at + text.len()) {
+                                *slot = true;
+                            }
+                        }
+                    }
+                }
+                Piece::Session { raw } => {
+                    let mut open = false;
+                    for (at, byte) in bytes.iter().enumerate() {
+                        open = (open || here.get(at) == Some(&true)) && session_byte(*byte, *raw);
+                        if let (true, Some(slot)) = (open, next.get_mut(at + 1)) {
+                            *slot = true;
+                        }
+                    }
+                }
+            }
+            here = next;
+        }
+        if here.last() != Some(&true) {
+            return None;
+        }
+        let suffix = match self.pieces.last() {
+            Some(Piece::Text(text)) => text.as_str(),
+            _ => "",
+        };
+        let placeholders = self
+            .pieces
+            .iter()
+            .filter(|p| matches!(p, Piece::Session { .. }))
+            .count();
+        let middle = name
+            .strip_prefix(self.prefix())
+            .and_then(|n| n.strip_suffix(suffix));
+        Some(
+            if placeholders == 1 {
+                middle.unwrap_or(name)
+            } else {
+                name
+            }
+            .to_string(),
+        )
+    }
+}
+
+fn session_byte(byte: u8, raw: bool) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'_' | b'+' | b'=' | b',' | b'.' | b'-')
+        || (raw && byte == b'@')
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_resolve_and_match() {
+        let role = Arn::parse("arn:aws:iam::111122223333:role/dev").unwrap();
+        let user = Arn::parse("arn:aws:iam::111122223333:user/bob").unwrap();
+        assert_eq!(
+            Template::new("acct-{{AccountID}}", &role).fixed(),
+            Some("acct-111122223333")
+        );
+        let t = Template::new("dev:{{SessionName}}", &role);
+        assert_eq!(t.session("dev:alice").as_deref(), Some("alice"));
+        assert_eq!(t.session("dev:al@x"), None);
+        assert_eq!(t.session("dev:"), None);
+        assert_eq!(
+            Template::new("d:{{SessionNameRaw}}", &role)
+                .session("d:a@x")
+                .as_deref(),
+            Some("a@x")
+        );
+        assert_eq!(
+            Template::new("u:{{SessionName}}", &user).fixed(),
+            Some("u:")
+        );
+        assert_eq!(
+            Template::new("{{Unknown}}", &role).fixed(),
+            Some("{{Unknown}}")
+        );
+        let hostile = Template::new(&"{{SessionName}}".repeat(200), &role);
+        assert!(
+            hostile.session(&"a".repeat(1000)).is_some()
+                && hostile.session(&format!("{}!", "a".repeat(1000))).is_none()
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! Behaviour against canned upstreams.

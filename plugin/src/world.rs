@@ -1,0 +1,850 @@
+//! Everything that was read, joined: what the kinds answer from.
+//!
+//! Built once, after the last source; immutable from then on. Grants are not
+//! stored: [`World::holders`] and the functions beside it work them out for one
+//! entitlement at a time, so memory follows the objects and not the grants.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use serde_json::json;
+
+use crate::aws::arn::{Arn, Kind};
+use crate::aws::eks::{Association, Cluster, Mode, Pod, Policy};
+use crate::aws::policies;
+use crate::aws::trust::Subjects;
+use crate::evidence::{Certainty, Held, Holders, Notes, Path};
+use crate::identity::roles::{Role, Roles, Status};
+use crate::identity::{EntryRead, Hit, Index, dead, is_node_type};
+use crate::kubernetes::aws_auth::AwsAuth;
+use crate::kubernetes::rbac::{Bindings, Subject, SubjectKind};
+use crate::text::glob;
+
+/// What the sources brought.
+#[allow(missing_docs)]
+pub struct Parts {
+    pub cluster: Rc<Cluster>,
+    pub creator: Option<String>,
+    pub namespaces: Rc<BTreeSet<String>>,
+    pub service_accounts: Rc<BTreeSet<String>>,
+    pub bindings: Bindings,
+    pub aws_auth: Option<AwsAuth>,
+    pub entries: Vec<EntryRead>,
+    /// By principal ARN.
+    pub associations: BTreeMap<String, Vec<Association>>,
+    pub catalogue: Vec<Policy>,
+    pub roles: Roles,
+    pub pods: Vec<Pod>,
+}
+
+/// An access policy with whoever holds it.
+#[derive(Debug)]
+pub struct PolicyRow {
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+    /// Whether it can be given to people here.
+    pub grantable: bool,
+    /// Holders and the scopes they hold it in; no namespace means the cluster.
+    pub holders: Vec<(PolicyHolder, Option<String>)>,
+}
+
+/// Who holds a policy.
+#[derive(Clone, Debug)]
+pub struct PolicyHolder {
+    /// The principal of the entry.
+    pub arn: Arn,
+    /// Why it may not hold, in words.
+    pub doubt: String,
+}
+
+/// The joined cluster.
+pub struct World {
+    /// The cluster.
+    pub cluster: Rc<Cluster>,
+    /// Names of the namespaces that exist.
+    pub namespaces: Rc<BTreeSet<String>>,
+    /// `<namespace>/<name>` of the service accounts that exist.
+    pub service_accounts: Rc<BTreeSet<String>>,
+    /// The same of those that are only mentioned.
+    pub ghosts: BTreeSet<String>,
+    /// All bindings.
+    pub bindings: Bindings,
+    /// Who is who.
+    pub index: Index,
+    /// IAM's roles and those that are mentioned.
+    pub roles: Roles,
+    /// Access policies by name.
+    pub policies: Vec<PolicyRow>,
+    /// Pod Identity associations by the key of a role.
+    pods: BTreeMap<String, Vec<PodHold>>,
+    /// Groups that nobody can enumerate.
+    pub kube_groups: BTreeSet<String>,
+    /// Users that nobody can enumerate.
+    pub kube_users: BTreeSet<String>,
+    /// Roles of Identity Center, capabilities and the like are found by this.
+    pub has_masters: bool,
+}
+
+#[derive(Debug)]
+struct PodHold {
+    service_account: String,
+    certainty: Certainty,
+    mapping: String,
+    conditions: String,
+}
+
+const IMPLIED_GROUPS: [&str; 3] = [
+    "system:authenticated",
+    "system:unauthenticated",
+    "system:serviceaccounts",
+];
+
+impl World {
+    /// Joins the parts. Everything that gives no access goes to `notes`.
+    pub fn build(mut parts: Parts, notes: &mut Notes) -> World {
+        parts.bindings.finish();
+        let cluster = parts.cluster.clone();
+        let index = Index::build(
+            &cluster,
+            &parts.entries,
+            parts.aws_auth.as_ref(),
+            &mut parts.roles,
+            notes,
+        );
+        let mut world = World {
+            policies: Vec::new(),
+            cluster,
+            namespaces: parts.namespaces,
+            service_accounts: parts.service_accounts,
+            ghosts: BTreeSet::new(),
+            bindings: parts.bindings,
+            index,
+            roles: parts.roles,
+            pods: BTreeMap::new(),
+            kube_groups: BTreeSet::new(),
+            kube_users: BTreeSet::new(),
+            has_masters: false,
+        };
+        world.mention_trusted(notes);
+        world.join_pods(&parts.pods, notes);
+        world.join_policies(&parts.catalogue, &parts.entries, parts.associations, notes);
+        world.find_subjects(notes);
+        world.find_workloads(notes);
+        world.has_masters = !world.index.group("system:masters").is_empty();
+        if world.cluster.mode == Mode::ConfigMap {
+            notes.evidence(json!({
+                "type": "hidden-creator", "principal": parts.creator,
+                "reason": "in mode CONFIG_MAP the creator of the cluster is in system:masters and no API shows it",
+            }));
+        }
+        world
+    }
+
+    /// Rows for every role that a trust policy names.
+    fn mention_trusted(&mut self, notes: &mut Notes) {
+        let mut mentioned = Vec::new();
+        for role in self.roles.iter() {
+            match &role.trust {
+                Ok(trust) => {
+                    mentioned.extend(trust.trusted(&role.arn.account).into_iter().map(|t| t.arn))
+                }
+                Err(why) => {
+                    notes.warn(format!(
+                        "the trust policy of {} cannot be read: {why}",
+                        role.arn.full()
+                    ));
+                    notes.evidence(
+                        json!({"type": "malformed-trust", "role": role.arn.full(), "reason": why}),
+                    );
+                }
+            }
+        }
+        for arn in mentioned {
+            self.roles.mention(&arn, &self.cluster.account);
+        }
+    }
+
+    fn join_pods(&mut self, pods: &[Pod], notes: &mut Notes) {
+        for pod in pods {
+            let service_account = format!("{}/{}", pod.namespace, pod.service_account);
+            let mapping = format!("association {}", pod.association_id);
+            let Some(arn) = Arn::parse(&pod.role_arn).filter(|a| a.kind == Kind::Role) else {
+                notes.evidence(json!({"type": "dead-association", "association": pod.association_id, "service_account": service_account, "reason": format!("`{}` is no role", pod.role_arn)}));
+                continue;
+            };
+            self.roles.mention(&arn, &self.cluster.account);
+            let missing = self
+                .roles
+                .get(&arn)
+                .is_none_or(|r| r.status == Status::Missing);
+            let tags = !pod.disable_session_tags.unwrap_or(false);
+            let allowed = match self.roles.get(&arn).map(|r| (r.status, &r.trust)) {
+                Some((Status::Listed, Ok(trust))) => trust.pod_identity(tags),
+                Some((Status::Listed, Err(_))) => Some("the trust policy cannot be read".into()),
+                _ => Some(String::new()),
+            };
+            let Some(conditions) = allowed else {
+                notes.evidence(json!({"type": "dead-association", "association": pod.association_id, "service_account": service_account, "role": pod.role_arn, "reason": "the role does not trust pods.eks.amazonaws.com"}));
+                continue;
+            };
+            if !self.service_accounts.contains(&service_account) {
+                self.ghosts.insert(service_account.clone());
+            }
+            let certainty = if missing {
+                Certainty::Latent
+            } else if conditions.is_empty() {
+                Certainty::Certain
+            } else {
+                Certainty::Conditional
+            };
+            self.pods.entry(arn.key()).or_default().push(PodHold {
+                service_account: service_account.clone(),
+                certainty,
+                mapping: mapping.clone(),
+                conditions: conditions.clone(),
+            });
+            let target = pod
+                .target_role_arn
+                .as_deref()
+                .and_then(Arn::parse)
+                .filter(|a| a.kind == Kind::Role);
+            let Some(target) = target else { continue };
+            self.roles.mention(&target, &self.cluster.account);
+            let trusting = self
+                .roles
+                .get(&target)
+                .filter(|r| r.status == Status::Listed)
+                .and_then(|r| r.trust.as_ref().ok());
+            let found = trusting.map(|t| {
+                t.trusted(&target.account)
+                    .into_iter()
+                    .filter(|t| t.arn.key() == arn.key())
+                    .map(|t| t.conditions)
+                    .min_by_key(String::len)
+            });
+            let (certainty, more) = match found {
+                Some(Some(words)) if words.is_empty() => (certainty, String::new()),
+                Some(Some(words)) => (certainty.min(Certainty::Conditional), words),
+                Some(None) => (
+                    certainty.min(Certainty::Conditional),
+                    format!(
+                        "the trust policy of the target role does not name {}",
+                        arn.full()
+                    ),
+                ),
+                None => (
+                    certainty.min(Certainty::Conditional),
+                    "the trust policy of the target role is not known".into(),
+                ),
+            };
+            let words = [conditions, more, format!("through {}", self.roles.id(&arn))]
+                .into_iter()
+                .filter(|w| !w.is_empty())
+                .collect::<Vec<_>>()
+                .join("; ");
+            self.pods.entry(target.key()).or_default().push(PodHold {
+                service_account,
+                certainty,
+                mapping,
+                conditions: words,
+            });
+        }
+    }
+
+    fn join_policies(
+        &mut self,
+        catalogue: &[Policy],
+        entries: &[EntryRead],
+        associations: BTreeMap<String, Vec<Association>>,
+        notes: &mut Notes,
+    ) {
+        let applies = self.cluster.mode != Mode::ConfigMap;
+        let mut rows: BTreeMap<String, PolicyRow> = BTreeMap::new();
+        let row = |name: &str, arn: &str| PolicyRow {
+            name: name.to_string(),
+            arn: arn.to_string(),
+            grantable: applies && policies::description(name).is_some(),
+            holders: Vec::new(),
+        };
+        for name in policies::always() {
+            let arn = policies::arn(&self.cluster.partition, name);
+            rows.insert(arn.clone(), row(name, &arn));
+        }
+        for policy in catalogue
+            .iter()
+            .filter(|p| policies::description(&p.name).is_some())
+        {
+            rows.insert(policy.arn.clone(), row(&policy.name, &policy.arn));
+        }
+        let by_arn: BTreeMap<&str, &EntryRead> =
+            entries.iter().map(|e| (e.arn.as_str(), e)).collect();
+        for (principal, list) in associations {
+            let (Some(read), Some(arn)) = (by_arn.get(principal.as_str()), Arn::parse(&principal))
+            else {
+                continue;
+            };
+            for association in list {
+                let gone = match &read.entry {
+                    Ok(entry) => dead(entry, &arn, &self.roles, &self.cluster.account),
+                    Err(_) => None,
+                };
+                let node = read.entry.as_ref().is_ok_and(|e| is_node_type(&e.kind));
+                let scope = &association.access_scope;
+                let empty = scope.kind == "namespace" && scope.namespaces.is_empty();
+                let odd = !matches!(scope.kind.as_str(), "cluster" | "namespace");
+                let reason = match gone {
+                    Some(why) => why.to_string(),
+                    None if node => "the entry is a node's".into(),
+                    None if empty => "the scope is `namespace` and names none".into(),
+                    None if odd => format!("the scope type `{}` is not known", scope.kind),
+                    None => String::new(),
+                };
+                if !reason.is_empty() {
+                    if odd {
+                        notes.warn(format!(
+                            "an access policy of {principal} has the unknown scope type `{}`",
+                            scope.kind
+                        ));
+                    }
+                    notes.evidence(json!({"type": "dead-policy", "principal": principal, "policy": association.policy_arn, "scope": scope.kind, "namespaces": scope.namespaces, "reason": reason}));
+                    continue;
+                }
+                let doubt = match &read.entry {
+                    Err(_) => "the access entry could not be described".to_string(),
+                    Ok(e) if e.kind != "STANDARD" && !e.kind.is_empty() => {
+                        format!("the access entry has the unknown type {}", e.kind)
+                    }
+                    Ok(_) => String::new(),
+                };
+                self.roles.mention(&arn, &self.cluster.account);
+                let name = association
+                    .policy_arn
+                    .rsplit('/')
+                    .next()
+                    .unwrap_or_default()
+                    .to_string();
+                let target = rows
+                    .entry(association.policy_arn.clone())
+                    .or_insert_with(|| row(&name, &association.policy_arn));
+                let holder = PolicyHolder {
+                    arn: arn.clone(),
+                    doubt,
+                };
+                if scope.kind == "cluster" {
+                    target.holders.push((holder, None));
+                } else {
+                    for namespace in &scope.namespaces {
+                        target
+                            .holders
+                            .push((holder.clone(), Some(namespace.clone())));
+                    }
+                }
+            }
+        }
+        self.policies = rows.into_values().collect();
+    }
+
+    /// Service accounts that only bindings know, and subjects that nobody can enumerate.
+    fn find_subjects(&mut self, notes: &mut Notes) {
+        let mut ghosts = BTreeSet::new();
+        let (mut groups, mut users, mut platform) =
+            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for subject in self.bindings.subjects() {
+            match subject.kind {
+                SubjectKind::ServiceAccount => {
+                    let path = format!("{}/{}", subject.namespace, subject.name);
+                    if !self.service_accounts.contains(&path) {
+                        ghosts.insert(path);
+                    }
+                }
+                SubjectKind::User => {
+                    if let Some(path) = service_account_user(subject.name) {
+                        if !self.service_accounts.contains(&path) {
+                            ghosts.insert(path);
+                        }
+                    } else if self.index.user(subject.name).is_empty() {
+                        let set = if is_platform(subject.name) {
+                            &mut platform
+                        } else {
+                            &mut users
+                        };
+                        set.insert(subject.name.to_string());
+                    } else if subject.name == "system:anonymous" {
+                        users.insert(subject.name.to_string());
+                    }
+                }
+                SubjectKind::Group => {
+                    let accounts = subject
+                        .name
+                        .strip_prefix("system:serviceaccounts:")
+                        .is_some_and(|ns| self.accounts_of(ns).next().is_some());
+                    if IMPLIED_GROUPS.contains(&subject.name)
+                        || (!accounts && self.index.group(subject.name).is_empty())
+                    {
+                        groups.insert(subject.name.to_string());
+                    }
+                }
+            }
+        }
+        for name in platform {
+            notes.evidence(json!({"type": "platform-user", "user": name, "reason": "the control plane's own; no principal of AWS is mapped to it"}));
+        }
+        self.ghosts.extend(ghosts);
+        (self.kube_groups, self.kube_users) = (groups, users);
+    }
+
+    /// Service accounts that only trust policies know, and trust that matches nobody.
+    fn find_workloads(&mut self, notes: &mut Notes) {
+        let Some(issuer) = &self.cluster.issuer else {
+            return;
+        };
+        let mut ghosts = BTreeSet::new();
+        for role in self.roles.iter() {
+            let Ok(trust) = &role.trust else { continue };
+            for federation in trust.workloads(issuer, &role.arn.account) {
+                let Subjects::Matching(lists) = &federation.subjects else {
+                    continue;
+                };
+                let mut any = false;
+                for pattern in lists.iter().flatten().filter(|p| !p.glob) {
+                    if let Some(path) = service_account_user(&pattern.text) {
+                        if lists
+                            .iter()
+                            .all(|list| list.iter().any(|p| p.matches(&pattern.text)))
+                        {
+                            any = true;
+                            if !self.service_accounts.contains(&path) {
+                                ghosts.insert(path);
+                            }
+                        }
+                    }
+                }
+                if !any && self.matching(lists).next().is_none() {
+                    let patterns: Vec<&str> =
+                        lists.iter().flatten().map(|p| p.text.as_str()).collect();
+                    notes.evidence(json!({"type": "unmatched-trust", "role": role.arn.full(), "subjects": patterns, "reason": "no service account matches; one that is made with such a name gets the role"}));
+                }
+            }
+        }
+        self.ghosts.extend(ghosts);
+    }
+
+    fn matching<'a>(
+        &'a self,
+        lists: &'a [Vec<crate::aws::trust::Pattern>],
+    ) -> impl Iterator<Item = &'a String> {
+        self.service_accounts.iter().filter(move |path| {
+            let Some((namespace, name)) = path.split_once('/') else {
+                return false;
+            };
+            let subject = format!("system:serviceaccount:{namespace}:{name}");
+            lists
+                .iter()
+                .all(|list| list.iter().any(|p| p.matches(&subject)))
+        })
+    }
+
+    /// The service accounts of a namespace.
+    fn accounts_of(&self, namespace: &str) -> impl Iterator<Item = &String> {
+        // `0` is the character after `/`.
+        let valid = !namespace.is_empty() && !namespace.contains('/');
+        let range = self
+            .service_accounts
+            .range(format!("{namespace}/")..format!("{namespace}0"));
+        range.filter(move |_| valid)
+    }
+
+    /// The principal of an ARN as a grant names it.
+    fn principal(&self, arn: &Arn) -> (&'static str, String) {
+        match arn.kind {
+            Kind::Role => ("role", self.roles.id(arn)),
+            _ => ("iam_user", arn.full()),
+        }
+    }
+
+    fn held(&self, hit: &Hit, base: &Path) -> Held {
+        let (kind, id) = self.principal(&hit.arn);
+        let role = self.roles.get(&hit.arn);
+        let mut path = Path {
+            via: hit.via,
+            mapping: hit.place.to_string(),
+            ..base.clone()
+        };
+        let mut certainty = Certainty::Certain;
+        if let Some(session) = &hit.session {
+            certainty = Certainty::Session;
+            path.session = session.clone();
+            path.conditions = if hit.arn.permission_set().is_some() {
+                "the session name is the user name in Identity Center".into()
+            } else {
+                "whoever assumes the role chooses the session name".into()
+            };
+        }
+        if !hit.doubt.is_empty() {
+            certainty = certainty.min(Certainty::Conditional);
+            path.conditions = hit.doubt.to_string();
+        }
+        if role.is_some_and(|r| r.status == Status::Missing) {
+            certainty = Certainty::Latent;
+            path.conditions =
+                "the role does not exist; one that is made with its name gets this".into();
+        }
+        Held {
+            kind,
+            id,
+            certainty,
+            path,
+            immutable: false,
+        }
+    }
+
+    /// Who holds an entitlement because a binding names `subject`.
+    pub fn holders(&self, subject: Subject, binding: &str, out: &mut Holders) {
+        let base = Path {
+            via: "binding",
+            binding: binding.to_string(),
+            ..Path::default()
+        };
+        let account = |path: &String, group: &str, immutable: bool| {
+            let exists = self.service_accounts.contains(path);
+            Held {
+                kind: "service_account",
+                id: path.clone(),
+                certainty: if exists {
+                    Certainty::Certain
+                } else {
+                    Certainty::Latent
+                },
+                path: Path {
+                    group: group.to_string(),
+                    conditions: if exists {
+                        String::new()
+                    } else {
+                        "the service account does not exist".into()
+                    },
+                    ..base.clone()
+                },
+                immutable,
+            }
+        };
+        let stand_in =
+            |kind: &'static str, certainty: Certainty, immutable: bool, why: &str| Held {
+                kind,
+                id: subject.name.to_string(),
+                certainty,
+                path: Path {
+                    conditions: why.to_string(),
+                    ..base.clone()
+                },
+                immutable,
+            };
+        match subject.kind {
+            SubjectKind::ServiceAccount => out.add(account(
+                &format!("{}/{}", subject.namespace, subject.name),
+                "",
+                false,
+            )),
+            SubjectKind::User => {
+                let hits = self.index.user(subject.name);
+                if let Some(path) = service_account_user(subject.name) {
+                    out.add(account(&path, "", false));
+                } else if subject.name == "system:anonymous" {
+                    out.add(stand_in("kube_user", Certainty::Certain, true, ""));
+                } else if hits.is_empty() && !is_platform(subject.name) {
+                    out.add(stand_in("kube_user", Certainty::Latent, false, "nobody in AWS is mapped to this user; an OIDC provider of the cluster may know it"));
+                }
+                for hit in hits.iter().filter(|h| !h.plumbing) {
+                    out.add(self.held(hit, &base));
+                }
+            }
+            SubjectKind::Group => {
+                if IMPLIED_GROUPS.contains(&subject.name) {
+                    out.add(stand_in("kube_group", Certainty::Certain, true, ""));
+                }
+                if subject.name == "system:authenticated" {
+                    return;
+                }
+                let hits = self.index.group(subject.name);
+                let mut any = !hits.is_empty() || IMPLIED_GROUPS.contains(&subject.name);
+                if let Some(namespace) = subject.name.strip_prefix("system:serviceaccounts:") {
+                    for path in self.accounts_of(namespace) {
+                        any = true;
+                        out.add(account(path, subject.name, true));
+                    }
+                }
+                let base = Path {
+                    group: subject.name.to_string(),
+                    ..base.clone()
+                };
+                for hit in hits.iter().filter(|h| !h.plumbing) {
+                    out.add(self.held(hit, &base));
+                }
+                if !any {
+                    out.add(stand_in(
+                        "kube_group",
+                        Certainty::Latent,
+                        false,
+                        "nobody is mapped to this group",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Who is in `system:masters`: the API server lets the group through before
+    /// it looks at any binding.
+    pub fn masters(&self, out: &mut Holders) {
+        let base = Path {
+            group: "system:masters".into(),
+            bypasses_rbac: true,
+            ..Path::default()
+        };
+        for hit in self.index.group("system:masters") {
+            out.add(Held {
+                immutable: true,
+                ..self.held(&hit, &base)
+            });
+        }
+    }
+
+    /// Who holds an access policy in one scope: `None` is the cluster, else a
+    /// namespace or a pattern as EKS stores it.
+    pub fn policy_holders(&self, policy: &PolicyRow, scope: Option<&str>, out: &mut Holders) {
+        for (holder, held) in &policy.holders {
+            let (pattern, direct) = match (scope, held) {
+                (None, None) => ("", true),
+                (Some(wanted), Some(held)) if wanted == held => ("", true),
+                (Some(wanted), Some(held))
+                    if held.contains('*')
+                        && self.namespaces.contains(wanted)
+                        && glob(held, wanted, false) =>
+                {
+                    (held.as_str(), false)
+                }
+                _ => continue,
+            };
+            let (kind, id) = self.principal(&holder.arn);
+            let ghost =
+                direct && scope.is_some_and(|s| !s.contains('*') && !self.namespaces.contains(s));
+            let nobody = direct
+                && scope.is_some_and(|s| {
+                    s.contains('*') && !self.namespaces.iter().any(|n| glob(s, n, false))
+                });
+            let (mut certainty, mut conditions) = (Certainty::Certain, String::new());
+            if !holder.doubt.is_empty() {
+                (certainty, conditions) = (Certainty::Conditional, holder.doubt.clone());
+            }
+            if ghost || nobody {
+                certainty = Certainty::Latent;
+                conditions = if ghost {
+                    "the namespace does not exist"
+                } else {
+                    "no namespace matches"
+                }
+                .into();
+            }
+            let path = Path {
+                via: "access-policy",
+                scope: if direct {
+                    scope.unwrap_or("cluster").to_string()
+                } else {
+                    pattern.to_string()
+                },
+                mapping: format!("access entry {}", holder.arn.full()),
+                conditions,
+                ..Path::default()
+            };
+            out.add(Held {
+                kind,
+                id,
+                certainty,
+                path,
+                immutable: !direct,
+            });
+        }
+    }
+
+    /// The scopes in which a policy has entitlements: all namespaces and what
+    /// its associations name; only the latter if `bound`. Sorted.
+    pub fn policy_scopes(&self, policy: &PolicyRow, bound: bool) -> BTreeSet<String> {
+        let named: BTreeSet<String> = policy
+            .holders
+            .iter()
+            .filter_map(|(_, s)| s.clone())
+            .collect();
+        let mut out: BTreeSet<String> = if bound {
+            let matched = self
+                .namespaces
+                .iter()
+                .filter(|n| named.iter().any(|s| s.contains('*') && glob(s, n, false)));
+            matched.cloned().collect()
+        } else {
+            self.namespaces.iter().cloned().collect()
+        };
+        out.extend(named);
+        out
+    }
+
+    /// Namespaces that exist or hold bindings.
+    pub fn binding_namespaces(&self) -> BTreeSet<String> {
+        self.namespaces
+            .iter()
+            .cloned()
+            .chain(self.bindings.namespaces().map(str::to_string))
+            .collect()
+    }
+
+    /// Who may become a role: by its trust policy, by IRSA, by Pod Identity.
+    pub fn role_holders(&self, role: &Role, out: &mut Holders) {
+        let Ok(trust) = &role.trust else {
+            return self.pod_holders(role, out);
+        };
+        for trusted in trust.trusted(&role.arn.account) {
+            let (kind, id) = self.principal(&trusted.arn);
+            let gone = self
+                .roles
+                .get(&trusted.arn)
+                .is_some_and(|r| r.status == Status::Missing);
+            let mut certainty = if trusted.conditions.is_empty() {
+                Certainty::Certain
+            } else {
+                Certainty::Conditional
+            };
+            if trusted.session.is_some() {
+                certainty = certainty.min(Certainty::Session);
+            }
+            if gone {
+                certainty = Certainty::Latent;
+            }
+            let path = Path {
+                via: "trust",
+                session: trusted.session.unwrap_or_default(),
+                conditions: trusted.conditions,
+                ..Path::default()
+            };
+            out.add(Held {
+                kind,
+                id,
+                certainty,
+                path,
+                immutable: false,
+            });
+        }
+        let issuer = self.cluster.issuer.as_deref().unwrap_or_default();
+        for federation in if issuer.is_empty() {
+            Vec::new()
+        } else {
+            trust.workloads(issuer, &role.arn.account)
+        } {
+            let sure = if federation.conditions.is_empty() {
+                Certainty::Certain
+            } else {
+                Certainty::Conditional
+            };
+            let mut add = |id: &str, scope: String, certainty: Certainty, immutable: bool| {
+                let path = Path {
+                    via: "irsa",
+                    scope,
+                    conditions: federation.conditions.clone(),
+                    ..Path::default()
+                };
+                out.add(Held {
+                    kind: "service_account",
+                    id: id.to_string(),
+                    certainty,
+                    path,
+                    immutable,
+                });
+            };
+            let Subjects::Matching(lists) = &federation.subjects else {
+                add(
+                    "*",
+                    "every service account of the cluster".into(),
+                    sure,
+                    true,
+                );
+                continue;
+            };
+            let exact: BTreeSet<&str> = lists
+                .iter()
+                .flatten()
+                .filter(|p| !p.glob)
+                .map(|p| p.text.as_str())
+                .collect();
+            for subject in &exact {
+                if let Some(path) = service_account_user(subject) {
+                    if lists
+                        .iter()
+                        .all(|list| list.iter().any(|p| p.matches(subject)))
+                    {
+                        let exists = self.service_accounts.contains(&path);
+                        add(
+                            &path,
+                            (*subject).to_string(),
+                            if exists { sure } else { Certainty::Latent },
+                            false,
+                        );
+                    }
+                }
+            }
+            let scope = lists
+                .iter()
+                .flatten()
+                .filter(|p| p.glob)
+                .map(|p| p.text.as_str())
+                .collect::<Vec<_>>()
+                .join(" and ");
+            if !scope.is_empty() {
+                for path in self.matching(lists) {
+                    add(path, scope.clone(), sure, true);
+                }
+            }
+        }
+        self.pod_holders(role, out);
+    }
+
+    fn pod_holders(&self, role: &Role, out: &mut Holders) {
+        for pod in self.pods.get(&role.arn.key()).into_iter().flatten() {
+            let exists = self.service_accounts.contains(&pod.service_account);
+            let path = Path {
+                via: "pod-identity",
+                mapping: pod.mapping.clone(),
+                conditions: pod.conditions.clone(),
+                ..Path::default()
+            };
+            let certainty = if exists {
+                pod.certainty
+            } else {
+                Certainty::Latent
+            };
+            out.add(Held {
+                kind: "service_account",
+                id: pod.service_account.clone(),
+                certainty,
+                path,
+                immutable: false,
+            });
+        }
+    }
+}
+
+/// `<namespace>/<name>` of a user name `system:serviceaccount:<namespace>:<name>`.
+fn service_account_user(user: &str) -> Option<String> {
+    let (namespace, name) = user
+        .strip_prefix("system:serviceaccount:")?
+        .split_once(':')?;
+    let fits = |s: &str| {
+        !s.is_empty()
+            && s.bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'))
+    };
+    (fits(namespace) && fits(name)).then(|| format!("{namespace}/{name}"))
+}
+
+/// A user that nobody is mapped to and no OIDC provider can name: the prefix is
+/// refused for those. Asked only after the index.
+fn is_platform(user: &str) -> bool {
+    user.starts_with("system:") && user != "system:anonymous"
+}
