@@ -943,3 +943,38 @@ impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
         self.clone()
     }
 }
+
+// --- documentation and dependencies ----------------------------------------
+
+fn repository_file(name: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(name);
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn every_setting_is_documented_with_its_variable() {
+    let page = repository_file("docs/credentials.md");
+    for setting in settings::SETTINGS {
+        let secret = if setting.secret { "yes" } else { "" };
+        let row = format!("| `--{}` | `{}` | {secret}", setting.name, setting.env);
+        assert!(page.contains(row.trim_end()), "{row}");
+    }
+}
+
+#[test]
+fn ring_is_the_only_cryptography() {
+    let lock = repository_file("Cargo.lock");
+    assert!(lock.contains("name = \"ring\""));
+    for other in [
+        "aws-lc-rs",
+        "aws-lc-sys",
+        "openssl",
+        "openssl-sys",
+        "native-tls",
+        "s2n-tls",
+    ] {
+        assert!(!lock.contains(&format!("name = \"{other}\"")), "{other}");
+    }
+}
