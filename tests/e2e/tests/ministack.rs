@@ -21,6 +21,10 @@ fn variable(name: &str) -> String {
 
 /// The session that the environment describes, with some variables changed.
 fn session(changes: &[(&str, &str)]) -> Session {
+    narrowed(changes, READ_POLICY)
+}
+
+fn narrowed(changes: &[(&str, &str)], policy: &str) -> Session {
     let names = [
         "AWS_ENDPOINT_URL",
         "BATON_EKS_ACCESS_KEY",
@@ -43,7 +47,7 @@ fn session(changes: &[(&str, &str)]) -> Session {
         variable("BATON_EKS_CLUSTER_NAME"),
     );
     Session::new(SessionConfig {
-        policy: Some(READ_POLICY.to_owned()),
+        policy: Some(policy.to_owned()),
         env,
         ..SessionConfig::new(settings, region, cluster)
     })
@@ -179,6 +183,17 @@ async fn roles_are_listed_from_iam() {
 #[ignore = "needs ministack: just interop"]
 async fn what_the_role_may_not_do_is_refused() {
     let (status, body) = call(&session(&[]), Service::Eks, "GET", "/clusters", "").await;
+    assert_eq!(status, 403, "{body}");
+}
+
+#[tokio::test]
+#[ignore = "needs ministack: just interop"]
+async fn the_session_policy_narrows_the_role() {
+    let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"eks:DescribeCluster","Resource":"*"}]}"#;
+    let session = narrowed(&[], policy);
+    eks(&session, "/clusters/interop").await;
+    let path = "/clusters/interop/access-entries";
+    let (status, body) = call(&session, Service::Eks, "GET", path, "").await;
     assert_eq!(status, 403, "{body}");
 }
 
