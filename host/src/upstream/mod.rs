@@ -2,8 +2,13 @@
 //! rebuild, sign, send, and clean the answer.
 
 pub mod auth;
+pub mod error;
 pub mod operation;
+pub mod permissions;
+mod rate;
+mod retry;
 pub mod rights;
+mod stats;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,0 +1,125 @@
+//! What was asked of the upstreams, for the summary, the progress display and
+//! the audit log.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+/// Distinct sentences that are kept.
+const SENTENCES: usize = 32;
+
+/// Numbers of one operation on one upstream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Answers that were asked for.
+    pub calls: u64,
+    /// Repeated attempts, beyond the first of each call.
+    pub retries: u64,
+    /// Attempts that the upstream throttled.
+    pub throttled: u64,
+    /// Calls that were refused at the boundary.
+    pub denied: u64,
+    /// Calls that ended without an answer of the upstream.
+    pub failed: u64,
+    /// Calls answered with status 400 or above.
+    pub errors: u64,
+    /// Bytes of answers, inflated.
+    pub bytes: u64,
+}
+
+/// All numbers of a task at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    /// By upstream, then by operation in the words of its right.
+    pub upstreams: BTreeMap<String, BTreeMap<String, Counts>>,
+    /// Requests of the task under way.
+    pub in_flight: usize,
+    /// Why requests were refused or failed: distinct sentences, in order.
+    pub problems: Vec<String>,
+}
+
+impl Snapshot {
+    /// The sum over one upstream's operations.
+    pub fn of(&self, upstream: &str) -> Counts {
+        let mut sum = Counts::default();
+        for counts in self
+            .upstreams
+            .get(upstream)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+        {
+            sum.calls += counts.calls;
+            sum.retries += counts.retries;
+            sum.throttled += counts.throttled;
+            sum.denied += counts.denied;
+            sum.failed += counts.failed;
+            sum.errors += counts.errors;
+            sum.bytes += counts.bytes;
+        }
+        sum
+    }
+}
+
+/// The numbers of a task.
+#[derive(Debug, Default)]
+pub struct Stats {
+    counts: Mutex<BTreeMap<String, BTreeMap<String, Counts>>>,
+    in_flight: Arc<AtomicUsize>,
+    problems: Mutex<Vec<String>>,
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub struct InFlight(Arc<AtomicUsize>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Stats {
+    /// Changes the numbers of an operation.
+    pub fn count(&self, upstream: &str, operation: &str, change: impl FnOnce(&mut Counts)) {
+        let mut all = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        change(
+            all.entry(upstream.to_owned())
+                .or_default()
+                .entry(operation.to_owned())
+                .or_default(),
+        );
+    }
+
+    /// Begins a request, unless `limit` are under way.
+    pub fn begin(&self, limit: usize) -> Option<InFlight> {
+        let guard = InFlight(self.in_flight.clone());
+        (self.in_flight.fetch_add(1, Ordering::Relaxed) < limit).then_some(guard)
+    }
+
+    /// Keeps a sentence for the summary.
+    pub fn problem(&self, sentence: &str) {
+        let mut all = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() < SENTENCES && !all.iter().any(|known| known == sentence) {
+            all.push(sentence.to_owned());
+        }
+    }
+
+    /// All numbers now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            upstreams: self
+                .counts
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            problems: self
+                .problems
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        }
+    }
+}
