@@ -93,6 +93,8 @@ pub struct Held {
 struct Merged {
     certainty: Certainty,
     paths: Vec<Path>,
+    /// The path that was added last: repeats come one after the other.
+    last: Path,
     count: usize,
     immutable: bool,
 }
@@ -112,15 +114,17 @@ impl Holders {
             .or_insert(Merged {
                 certainty: held.certainty,
                 paths: Vec::new(),
+                last: Path::default(),
                 count: 0,
                 immutable: false,
             });
-        if merged.paths.contains(&held.path) {
+        if merged.last == held.path || merged.paths.contains(&held.path) {
             return;
         }
         merged.certainty = merged.certainty.max(held.certainty);
         merged.immutable |= held.immutable;
         merged.count += 1;
+        merged.last.clone_from(&held.path);
         if merged.paths.len() < MAX_PATHS {
             merged.paths.push(held.path);
         }

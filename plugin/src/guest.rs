@@ -23,7 +23,12 @@ thread_local! {
 
 struct Component;
 
-crate::bindings::export!(Component with_types_in crate::bindings);
+/// The generated exports are `unsafe` by nature; nothing else here is.
+#[allow(unsafe_code)]
+mod export {
+    use super::Component;
+    crate::bindings::export!(Component with_types_in crate::bindings);
+}
 
 impl metadata::Guest for Component {
     fn describe() -> Descriptor {
@@ -125,9 +130,9 @@ fn start(request: &Request) -> Result<FutureIncomingResponse, Failure> {
     let refused =
         |what: &str| Failure::Unavailable(format!("the request could not be built: {what}"));
     let headers = Fields::new();
-    let mut add = |name: &str, value: &str| {
+    let add = |name: &str, value: &str| {
         headers
-            .append(name, value.as_bytes())
+            .append(&name.to_string(), &value.as_bytes().to_vec())
             .map_err(|_| refused("headers"))
     };
     add(

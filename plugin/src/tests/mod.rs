@@ -1,1 +1,11 @@
-//! Behaviour against canned upstreams.
+//! Behaviour against canned upstreams, one test per promise. Every sync here
+//! also checks what must hold for any cluster: see [`cloud::sync`].
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod calls;
+mod cloud;
+mod errors;
+mod faults;
+mod rules;
+mod scale;
+mod trust;
