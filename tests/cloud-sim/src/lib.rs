@@ -35,6 +35,8 @@ mod shared;
 mod sigv4;
 mod sim;
 mod sts;
+#[cfg(test)]
+mod tests;
 mod text;
 mod world;
 

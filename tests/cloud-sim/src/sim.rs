@@ -26,7 +26,7 @@ use crate::world::World;
 /// A running cloud. Dropping it closes every listener and connection.
 #[derive(Debug)]
 pub struct Sim {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     aws: SocketAddr,
     region: String,
     key: Option<(String, String)>,
