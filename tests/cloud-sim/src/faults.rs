@@ -29,7 +29,7 @@ pub struct Fault {
 
 /// What a fault does to a call.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Effect {
     /// The answer comes late by milliseconds.
     Latency(u64),

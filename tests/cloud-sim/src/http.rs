@@ -96,6 +96,7 @@ pub(crate) struct WireBody {
     chunks: VecDeque<Bytes>,
     length: u64,
     ending: Ending,
+    flushed: bool,
 }
 
 impl WireBody {
@@ -117,6 +118,7 @@ impl WireBody {
             chunks,
             length,
             ending,
+            flushed: false,
         }
     }
 }
@@ -127,13 +129,19 @@ impl hyper::body::Body for WireBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match (self.chunks.pop_front(), self.ending) {
             (Some(chunk), _) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
             (None, Ending::Complete) => Poll::Ready(None),
             // Nobody wakes this task: the body hangs until the client gives up.
             (None, Ending::Stalled) => Poll::Pending,
+            // One pause, in which hyper sends what it has; else nothing at all would arrive.
+            (None, _) if !self.flushed => {
+                self.flushed = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             (None, _) => Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::ConnectionReset)))),
         }
     }

@@ -541,7 +541,7 @@ async fn roles_are_paged_and_trust_documents_are_percent_encoded() {
         }
         marker = Some(answer.xml("Marker"));
     }
-    assert_eq!((names.len(), pages), (20, 3), "{names:?}");
+    assert_eq!((names.len(), pages), (21, 3), "{names:?}");
     let answer = query(
         "iam",
         &reader,
@@ -590,7 +590,7 @@ async fn users_groups_and_account_details_are_paged_too() {
         (
             vec![("Action", "GetAccountAuthorizationDetails")],
             "<CreateDate>",
-            28,
+            29,
         ),
         (
             vec![

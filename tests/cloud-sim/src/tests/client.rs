@@ -227,7 +227,7 @@ impl Call<'_> {
         ));
         headers.extend(self.extra.clone());
         let body = if self.tampered {
-            format!("{} ", self.body)
+            format!("{}&x=1", self.body)
         } else {
             self.body.clone()
         };
