@@ -4,7 +4,7 @@
 //! account and runs this test with the variables of `baton-host`; `just
 //! interop` does that, plain `cargo test` does not.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use baton_host::credentials::{AwsSettings, CredentialError, Env, Service, Session, SessionConfig};
 use baton_host::upstream::auth::Auth;

@@ -4,7 +4,7 @@
 //! `tests/interop/botocore_signatures.py`; `just interop` makes the file and
 //! runs this test, which plain `cargo test` does not.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
