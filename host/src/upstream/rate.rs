@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// Requests in flight to one endpoint of one account.
 const IN_FLIGHT: usize = 64;
-/// Requests a second: never less.
-const FLOOR: f64 = 0.5;
+/// Requests a second: never less. EKS is known to take tens from an account.
+const FLOOR: f64 = 2.0;
 /// Requests a second: from here on there is no limit again.
 const FREE: f64 = 500.0;
 /// Throttles within this time are one event.
