@@ -83,7 +83,7 @@ pub struct World {
     pub kube_groups: BTreeSet<String>,
     /// Users that nobody can enumerate.
     pub kube_users: BTreeSet<String>,
-    /// Roles of Identity Center, capabilities and the like are found by this.
+    /// Whether anybody is mapped into `system:masters`.
     pub has_masters: bool,
 }
 
@@ -409,15 +409,14 @@ impl World {
                 };
                 let mut any = false;
                 for pattern in lists.iter().flatten().filter(|p| !p.glob) {
-                    if let Some(path) = service_account_user(&pattern.text) {
-                        if lists
+                    if let Some(path) = service_account_user(&pattern.text)
+                        && lists
                             .iter()
                             .all(|list| list.iter().any(|p| p.matches(&pattern.text)))
-                        {
-                            any = true;
-                            if !self.service_accounts.contains(&path) {
-                                ghosts.insert(path);
-                            }
+                    {
+                        any = true;
+                        if !self.service_accounts.contains(&path) {
+                            ghosts.insert(path);
                         }
                     }
                 }
@@ -774,19 +773,18 @@ impl World {
                 .map(|p| p.text.as_str())
                 .collect();
             for subject in &exact {
-                if let Some(path) = service_account_user(subject) {
-                    if lists
+                if let Some(path) = service_account_user(subject)
+                    && lists
                         .iter()
                         .all(|list| list.iter().any(|p| p.matches(subject)))
-                    {
-                        let exists = self.service_accounts.contains(&path);
-                        add(
-                            &path,
-                            (*subject).to_string(),
-                            if exists { sure } else { Certainty::Latent },
-                            false,
-                        );
-                    }
+                {
+                    let exists = self.service_accounts.contains(&path);
+                    add(
+                        &path,
+                        (*subject).to_string(),
+                        if exists { sure } else { Certainty::Latent },
+                        false,
+                    );
                 }
             }
             let scope = lists

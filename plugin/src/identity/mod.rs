@@ -9,9 +9,10 @@
 pub mod roles;
 pub mod template;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::aws::arn::{Arn, Kind};
 use crate::aws::eks::{Cluster, Entry};
@@ -38,8 +39,6 @@ pub struct Mapping {
     pub via: &'static str,
     /// Where it stands.
     pub place: String,
-    username: Option<Template>,
-    groups: Vec<Template>,
     /// A node: its plumbing subjects are no access of people.
     node: bool,
     /// Why it may not hold, in words.
@@ -50,7 +49,7 @@ pub struct Mapping {
 #[derive(Clone, Debug)]
 pub struct Hit<'a> {
     /// The principal.
-    pub arn: Arn,
+    pub arn: Cow<'a, Arn>,
     /// `access-entry`, `aws-auth` or `mapAccounts`.
     pub via: &'static str,
     /// Where the mapping stands.
@@ -119,6 +118,9 @@ pub struct Index {
     /// Principals with an entry or a line.
     mapped: BTreeSet<String>,
 }
+
+/// Problems of `aws-auth` that get a warning of their own.
+const WARNED: usize = 10;
 
 const NODE_GROUPS: [&str; 4] = [
     "system:nodes",
@@ -241,8 +243,16 @@ impl Index {
         roles: &Roles,
         notes: &mut Notes,
     ) {
-        for problem in &auth.problems {
+        for problem in auth.problems.iter().take(WARNED) {
             notes.warn(format!("aws-auth, {}: {}", problem.place, problem.why));
+        }
+        if auth.problems.len() > WARNED {
+            notes.warn(format!(
+                "aws-auth has {} such problems; the evidence names them",
+                auth.problems.len()
+            ));
+        }
+        for problem in &auth.problems {
             notes.evidence(
                 json!({"type": "malformed-line", "mapping": problem.place, "reason": problem.why}),
             );
@@ -255,18 +265,18 @@ impl Index {
         let mut rivals: BTreeSet<String> = BTreeSet::new();
         let mut kept: Vec<&Line> = Vec::new();
         for line in auth.lines.iter().rev() {
-            if let Some(set) = &line.sso {
-                if line.arn.is_empty() {
-                    dead(
-                        notes,
-                        "uncertain-line",
-                        line,
-                        format!(
-                            "`sso` items (permission set {set}) work only where a feature gate of the authenticator is on; it is off by default"
-                        ),
-                    );
-                    continue;
-                }
+            if let Some(set) = &line.sso
+                && line.arn.is_empty()
+            {
+                dead(
+                    notes,
+                    "uncertain-line",
+                    line,
+                    format!(
+                        "`sso` items (permission set {set}) work only where a feature gate of the authenticator is on; it is off by default"
+                    ),
+                );
+                continue;
             }
             let key = line.arn.to_lowercase();
             match winners.get(&key) {
@@ -394,21 +404,18 @@ impl Index {
         doubt: String,
     ) {
         let at = self.mappings.len();
-        let username = (!username.is_empty()).then(|| Template::new(username, &arn));
-        let groups: Vec<Template> = groups.iter().map(|g| Template::new(g, &arn)).collect();
-        if let Some(username) = &username {
-            self.users.put(username, at);
+        // A missing user name authenticates with an empty one, which no subject can have.
+        if !username.is_empty() {
+            self.users.put(&Template::new(username, &arn), at);
         }
-        for group in &groups {
-            self.groups.put(group, at);
+        for group in groups {
+            self.groups.put(&Template::new(group, &arn), at);
         }
         self.mapped.insert(arn.key());
         self.mappings.push(Mapping {
             arn,
             via,
             place,
-            username,
-            groups,
             node,
             doubt,
         });
@@ -421,7 +428,7 @@ impl Index {
                 continue;
             };
             out.push(Hit {
-                arn: m.arn.clone(),
+                arn: Cow::Borrowed(&m.arn),
                 via: m.via,
                 place: &m.place,
                 session,
@@ -441,7 +448,7 @@ impl Index {
                 .filter(|a| self.accounts.contains(&a.account) && !self.mapped.contains(&a.key()))
             {
                 hits.push(Hit {
-                    arn,
+                    arn: Cow::Owned(arn),
                     via: "mapAccounts",
                     place: "mapAccounts",
                     session: None,
@@ -456,16 +463,6 @@ impl Index {
     /// The principals that are mapped into a group.
     pub fn group(&self, name: &str) -> Vec<Hit<'_>> {
         self.hits(self.groups.find(name), NODE_GROUPS.contains(&name))
-    }
-
-    /// What a principal is in the cluster, for its evidence.
-    pub fn describe(&self) -> impl Iterator<Item = Value> {
-        self.mappings.iter().map(|m| {
-            json!({
-                "type": "mapping", "principal": m.arn.full(), "mapping": m.place,
-                "templates": m.groups.len() + usize::from(m.username.is_some()),
-            })
-        })
     }
 }
 

@@ -98,10 +98,9 @@ impl Template {
                         if bytes
                             .get(at..)
                             .is_some_and(|tail| tail.starts_with(text.as_bytes()))
+                            && let Some(slot) = next.get_mut(at + text.len())
                         {
-                            if let Some(slot) = next.get_mut(at + text.len()) {
-                                *slot = true;
-                            }
+                            *slot = true;
                         }
                     }
                 }

@@ -147,6 +147,13 @@ impl Cursor {
         let request = kubernetes(self.resource.right, self.resource.path, &query);
         let response = calls.send(&request)?;
         if response.status == 410 && self.next.is_some() {
+            calls.host.log(
+                "warn",
+                &format!(
+                    "the list of {} expired while it was read",
+                    self.resource.name
+                ),
+            );
             return self.gone(&request, &response);
         }
         if !(200..300).contains(&response.status) {

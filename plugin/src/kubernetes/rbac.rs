@@ -290,16 +290,6 @@ impl Bindings {
             name: self.text(row.name),
         }
     }
-
-    /// Number of bindings.
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
 }
 
 /// One binding of a role.

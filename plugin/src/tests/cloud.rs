@@ -190,22 +190,24 @@ impl Cloud {
             other => panic!("no such list: {other}"),
         };
         assert_eq!(query.get("limit").map(String::as_str), Some("500"));
-        if let (Some(token), Some((part, times, offer))) = (query.get("continue"), self.gone) {
-            if path.contains(part) && !token.starts_with('~') && *gone.borrow() < times {
-                *gone.borrow_mut() += 1;
-                let mut body: Value = serde_json::from_slice(
-                    &status(410, "Expired", "The provided continue parameter is too old").body,
-                )
-                .unwrap();
-                if offer {
-                    body["metadata"] = json!({"continue": format!("~{token}")});
-                }
-                return Response {
-                    status: 410,
-                    body: body.to_string().into_bytes(),
-                    retry_after_ms: None,
-                };
+        if let (Some(token), Some((part, times, offer))) = (query.get("continue"), self.gone)
+            && path.contains(part)
+            && !token.starts_with('~')
+            && *gone.borrow() < times
+        {
+            *gone.borrow_mut() += 1;
+            let mut body: Value = serde_json::from_slice(
+                &status(410, "Expired", "The provided continue parameter is too old").body,
+            )
+            .unwrap();
+            if offer {
+                body["metadata"] = json!({"continue": format!("~{token}")});
             }
+            return Response {
+                status: 410,
+                body: body.to_string().into_bytes(),
+                retry_after_ms: None,
+            };
         }
         let from: usize = query
             .get("continue")

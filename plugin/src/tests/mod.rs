@@ -1,6 +1,12 @@
 //! Behaviour against canned upstreams, one test per promise. Every sync here
 //! also checks what must hold for any cluster: see [`cloud::sync`].
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::field_reassign_with_default,
+    clippy::cloned_ref_to_slice_refs
+)]
 
 mod calls;
 mod cloud;
