@@ -12,6 +12,7 @@ mod error;
 pub mod pb;
 mod reader;
 mod schema;
+mod seen;
 mod stamp;
 #[cfg(test)]
 mod tests;

@@ -93,11 +93,7 @@ impl Reader {
             path: path.to_owned(),
             reason: error.to_string(),
         };
-        let db = Connection::open(&database).map_err(damaged)?;
-        db.execute_batch(
-            "pragma journal_mode = delete; pragma journal_mode = off; pragma synchronous = off;",
-        )
-        .map_err(damaged)?;
+        let db = schema::connect(&database).map_err(damaged)?;
         schema::migrate(&db)?;
         Ok(Self {
             path: path.to_owned(),

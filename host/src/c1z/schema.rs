@@ -5,7 +5,10 @@
 //! index names of `v1_resources` included: with other names their
 //! `if not exists` would be silently satisfied by the wrong index.
 
+use std::path::Path;
+
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::Error;
 
@@ -108,31 +111,95 @@ const LATER_COLUMNS: [(&str, &str, &str); 7] = [
     ("v1_grants", "needs_expansion", "integer not null default 0"),
 ];
 
-const UNIQUE_INDEXES: &str = "
-create unique index if not exists idx_resource_types_external_sync_v1 on v1_resource_types (external_id, sync_id);
-create unique index if not exists idx_resources_parent_resource_id_v1 on v1_resources (external_id, sync_id);
-create unique index if not exists idx_entitlements_external_sync_v1 on v1_entitlements (external_id, sync_id);
-create unique index if not exists idx_sync_runs_sync_id_v1 on v1_sync_runs (sync_id);
-create unique index if not exists idx_grants_external_sync_v1 on v1_grants (external_id, sync_id);
-create unique index if not exists idx_assets_external_sync_v1 on v1_assets (external_id, sync_id);
-create unique index if not exists idx_session_store_sync_key_v1 on v1_connector_sessions (sync_id, key);
-";
+/// Every index: (name, what it is on).
+const INDEXES: [(&str, &str); 16] = [
+    (
+        "unique idx_resource_types_external_sync_v1",
+        "v1_resource_types (external_id, sync_id)",
+    ),
+    (
+        "idx_resources_resource_type_id_v1",
+        "v1_resources (resource_type_id)",
+    ),
+    (
+        "idx_resources_external_sync_v1",
+        "v1_resources (parent_resource_type_id, parent_resource_id)",
+    ),
+    (
+        "unique idx_resources_parent_resource_id_v1",
+        "v1_resources (external_id, sync_id)",
+    ),
+    (
+        "idx_entitlements_resource_id_v1",
+        "v1_entitlements (resource_type_id, resource_id)",
+    ),
+    (
+        "unique idx_entitlements_external_sync_v1",
+        "v1_entitlements (external_id, sync_id)",
+    ),
+    ("unique idx_sync_runs_sync_id_v1", "v1_sync_runs (sync_id)"),
+    (
+        "idx_grants_resource_type_id_resource_id_v1",
+        "v1_grants (resource_type_id, resource_id)",
+    ),
+    (
+        "idx_grants_principal_id_v1",
+        "v1_grants (principal_resource_type_id, principal_resource_id)",
+    ),
+    (
+        "idx_grants_entitlement_id_principal_id_v1",
+        "v1_grants (entitlement_id, principal_resource_type_id, principal_resource_id)",
+    ),
+    (
+        "unique idx_grants_external_sync_v1",
+        "v1_grants (external_id, sync_id)",
+    ),
+    (
+        "idx_grants_sync_expansion_v1",
+        "v1_grants (sync_id) where expansion is not null",
+    ),
+    (
+        "idx_grants_sync_needs_expansion_v1",
+        "v1_grants (sync_id) where needs_expansion = 1",
+    ),
+    (
+        "idx_grants_entitlement_sync_grant_v1",
+        "v1_grants (entitlement_id, sync_id, id)",
+    ),
+    (
+        "unique idx_assets_external_sync_v1",
+        "v1_assets (external_id, sync_id)",
+    ),
+    (
+        "unique idx_session_store_sync_key_v1",
+        "v1_connector_sessions (sync_id, key)",
+    ),
+];
 
-const OTHER_INDEXES: &str = "
-create index if not exists idx_resources_resource_type_id_v1 on v1_resources (resource_type_id);
-create index if not exists idx_resources_external_sync_v1 on v1_resources (parent_resource_type_id, parent_resource_id);
-create index if not exists idx_entitlements_resource_id_v1 on v1_entitlements (resource_type_id, resource_id);
-create index if not exists idx_grants_resource_type_id_resource_id_v1 on v1_grants (resource_type_id, resource_id);
-create index if not exists idx_grants_principal_id_v1 on v1_grants (principal_resource_type_id, principal_resource_id);
-create index if not exists idx_grants_entitlement_id_principal_id_v1
-    on v1_grants (entitlement_id, principal_resource_type_id, principal_resource_id);
-create index if not exists idx_grants_sync_expansion_v1 on v1_grants (sync_id) where expansion is not null;
-create index if not exists idx_grants_sync_needs_expansion_v1 on v1_grants (sync_id) where needs_expansion = 1;
-create index if not exists idx_grants_entitlement_sync_grant_v1 on v1_grants (entitlement_id, sync_id, id);
-";
+/// Opens a work file that holds a copy, possibly of a file that somebody else
+/// made: nothing that is stored in it runs. The copy is not worth a journal.
+pub(super) fn connect(database: &Path) -> Result<Connection, rusqlite::Error> {
+    let db = Connection::open(database)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // What does not fit into memory while indexes are built goes beside the
+    // work folder. SQLite keeps that for the whole process and falls back to
+    // the system's folders where it is gone.
+    db.pragma_update(None, "temp_store", "file")?;
+    if let Some(folder) = database.parent().and_then(Path::parent) {
+        db.pragma_update(None, "temp_store_directory", folder.to_string_lossy())?;
+    }
+    // A write-ahead log of another tool is ended first.
+    db.execute_batch(
+        "pragma journal_mode = delete; pragma journal_mode = off; pragma synchronous = off;
+         pragma locking_mode = exclusive; pragma cache_size = -65536;",
+    )?;
+    Ok(db)
+}
 
-/// Creates what is missing: tables, later columns and unique indexes. Safe to
-/// repeat, and a no-op on a complete file.
+/// Creates what is missing: tables and later columns. Safe to repeat, and a
+/// no-op on a complete file.
 pub(super) fn migrate(db: &Connection) -> Result<(), Error> {
     db.execute_batch(TABLES)
         .map_err(Error::database("creating the tables"))?;
@@ -144,15 +211,30 @@ pub(super) fn migrate(db: &Connection) -> Result<(), Error> {
             .map_err(Error::database("adding a column"))?;
         }
     }
-    db.execute_batch(UNIQUE_INDEXES)
-        .map_err(Error::database("creating the indexes"))
+    Ok(())
 }
 
-/// Creates the other indexes. Apart, because many rows are written faster
-/// before they exist.
+/// Creates every index. Done last: building one over all rows is several times
+/// faster than keeping it up to date row by row.
 pub(super) fn index(db: &Connection) -> Result<(), Error> {
-    db.execute_batch(OTHER_INDEXES)
-        .map_err(Error::database("creating the indexes"))
+    for (name, on) in INDEXES {
+        let (unique, name) = name
+            .strip_prefix("unique ")
+            .map_or(("", name), |name| ("unique", name));
+        db.execute_batch(&format!("create {unique} index {name} on {on}"))
+            .map_err(Error::database("creating the indexes"))?;
+    }
+    Ok(())
+}
+
+/// Removes every index, for a writer that creates them last.
+pub(super) fn unindex(db: &Connection) -> Result<(), Error> {
+    for (name, _) in INDEXES {
+        let name = name.trim_start_matches("unique ");
+        db.execute_batch(&format!("drop index if exists {name}"))
+            .map_err(Error::database("removing the indexes"))?;
+    }
+    Ok(())
 }
 
 fn has_column(db: &Connection, table: &str, column: &str) -> Result<bool, Error> {

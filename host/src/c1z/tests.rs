@@ -443,10 +443,10 @@ fn the_first_resource_of_an_id_stays_and_grants_are_merged() {
     let held = entitlement(&first, "member");
     assert_eq!(writer.put_entitlement(&held).unwrap(), Put::New);
     assert_eq!(writer.put_entitlement(&held).unwrap(), Put::Again);
-    assert!(writer.has_entitlement("role:dev:member").unwrap());
-    assert!(!writer.has_entitlement("role:dev:other").unwrap());
-    assert!(writer.has_resource("role", "dev").unwrap());
-    assert!(!writer.has_resource("role", "de").unwrap());
+    assert!(writer.has_entitlement("role:dev:member"));
+    assert!(!writer.has_entitlement("role:dev:other"));
+    assert!(writer.has_resource("role", "dev"));
+    assert!(!writer.has_resource("role", "de"));
     for ids in [
         &["group:g:member"][..],
         &["group:g:owner", "group:g:member"],

@@ -5,15 +5,17 @@
 //! thrown away on any error, so it needs no journal; the price is that a sync
 //! never resumes.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::ZonedDateTime;
 use prost::Message;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Params, params};
 use tempfile::{NamedTempFile, TempDir};
 
 use super::container::{self, Found};
+use super::seen::Seen;
 use super::{Error, MAX_DECODED_BYTES, annotations, pb, schema, stamp};
 
 /// Rows in one transaction.
@@ -110,7 +112,12 @@ pub struct Writer {
     sync_id: String,
     discovered_at: String,
     keep_full_syncs: Option<u32>,
-    rows: usize,
+    /// What this sync has: a work file has no indexes.
+    types: Seen,
+    resources: Seen,
+    entitlements: Seen,
+    grants: Seen,
+    rows: Cell<usize>,
 }
 
 impl Writer {
@@ -146,18 +153,12 @@ impl Writer {
         if found == Found::Nothing {
             container::create_private(&database)?;
         }
-        let db = Connection::open(&database).map_err(Error::database("opening the work file"))?;
-        // The copy is not worth a journal: on any error it is thrown away. A
-        // write-ahead log of another tool is turned off first.
-        db.execute_batch(
-            "pragma journal_mode = delete; pragma journal_mode = off; pragma synchronous = off;
-             pragma locking_mode = exclusive; pragma temp_store = memory; pragma cache_size = -65536;",
-        )
-        .map_err(Error::database("opening the work file"))?;
+        let db = schema::connect(&database).map_err(Error::database("opening the work file"))?;
         if found == Found::Database {
             check(&db, &path)?;
         }
         schema::migrate(&db)?;
+        schema::unindex(&db)?;
 
         let now = ZonedDateTime::now();
         let sync_id = stamp::ksuid(now.timestamp())?;
@@ -180,7 +181,11 @@ impl Writer {
             sync_id,
             discovered_at,
             keep_full_syncs: options.keep_full_syncs,
-            rows: 0,
+            types: Seen::new("v1_resource_types"),
+            resources: Seen::new("v1_resources"),
+            entitlements: Seen::new("v1_entitlements"),
+            grants: Seen::new("v1_grants"),
+            rows: Cell::new(0),
         })
     }
 
@@ -201,17 +206,15 @@ impl Writer {
     /// # Errors
     /// The database refuses, as on a full disk.
     pub fn put_resource_type(&mut self, message: &pb::ResourceType) -> Result<Put, Error> {
-        let changed = self
-            .db
-            .prepare_cached(
-                "insert into v1_resource_types (external_id, data, sync_id, discovered_at) values (?1, ?2, ?3, ?4)
-                 on conflict (external_id, sync_id) do nothing",
-            )
-            .and_then(|mut insert| {
-                insert.execute(params![message.id, message.encode_to_vec(), self.sync_id, self.discovered_at])
-            })
-            .map_err(Error::database("writing a resource type"))?;
-        self.wrote(changed)
+        if self.types.row(&self.db, &message.id)?.is_some() {
+            return Ok(Put::Again);
+        }
+        self.insert(
+            "insert into v1_resource_types (external_id, data, sync_id, discovered_at) values (?1, ?2, ?3, ?4)",
+            params![message.id, message.encode_to_vec(), self.sync_id, self.discovered_at],
+        )?;
+        self.types.add(&message.id, self.db.last_insert_rowid());
+        Ok(Put::New)
     }
 
     /// Writes a resource; the first of an id stays.
@@ -223,27 +226,27 @@ impl Writer {
             what: "a resource",
             missing: "its id",
         })?;
+        let external_id = resource_key(&id.resource_type, &id.resource);
+        if self.resources.row(&self.db, &external_id)?.is_some() {
+            return Ok(Put::Again);
+        }
         let parent = message.parent_resource_id.as_ref();
-        let changed = self
-            .db
-            .prepare_cached(
-                "insert into v1_resources (resource_type_id, external_id, parent_resource_type_id,
-                   parent_resource_id, data, sync_id, discovered_at) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 on conflict (external_id, sync_id) do nothing",
-            )
-            .and_then(|mut insert| {
-                insert.execute(params![
-                    id.resource_type,
-                    format!("{}:{}", id.resource_type, id.resource),
-                    parent.map(|parent| &parent.resource_type),
-                    parent.map(|parent| &parent.resource),
-                    message.encode_to_vec(),
-                    self.sync_id,
-                    self.discovered_at,
-                ])
-            })
-            .map_err(Error::database("writing a resource"))?;
-        self.wrote(changed)
+        self.insert(
+            "insert into v1_resources (resource_type_id, external_id, parent_resource_type_id, parent_resource_id,
+               data, sync_id, discovered_at) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                id.resource_type,
+                external_id,
+                parent.map(|parent| &parent.resource_type),
+                parent.map(|parent| &parent.resource),
+                message.encode_to_vec(),
+                self.sync_id,
+                self.discovered_at,
+            ],
+        )?;
+        self.resources
+            .add(&external_id, self.db.last_insert_rowid());
+        Ok(Put::New)
     }
 
     /// Writes an entitlement; the first of an id stays.
@@ -259,46 +262,36 @@ impl Writer {
                 what: "an entitlement",
                 missing: "the id of its resource",
             })?;
-        let changed = self
-            .db
-            .prepare_cached(
-                "insert into v1_entitlements (resource_type_id, resource_id, external_id, data, sync_id, discovered_at)
-                 values (?1, ?2, ?3, ?4, ?5, ?6) on conflict (external_id, sync_id) do nothing",
-            )
-            .and_then(|mut insert| {
-                insert.execute(params![
-                    on.resource_type,
-                    on.resource,
-                    message.id,
-                    message.encode_to_vec(),
-                    self.sync_id,
-                    self.discovered_at,
-                ])
-            })
-            .map_err(Error::database("writing an entitlement"))?;
-        self.wrote(changed)
+        if self.entitlements.row(&self.db, &message.id)?.is_some() {
+            return Ok(Put::Again);
+        }
+        self.insert(
+            "insert into v1_entitlements (resource_type_id, resource_id, external_id, data, sync_id, discovered_at)
+             values (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                on.resource_type,
+                on.resource,
+                message.id,
+                message.encode_to_vec(),
+                self.sync_id,
+                self.discovered_at,
+            ],
+        )?;
+        self.entitlements
+            .add(&message.id, self.db.last_insert_rowid());
+        Ok(Put::New)
     }
 
     /// Whether this sync has an entitlement of this id.
-    ///
-    /// # Errors
-    /// The database refuses.
-    pub fn has_entitlement(&self, id: &str) -> Result<bool, Error> {
-        self.db
-            .prepare_cached("select 1 from v1_entitlements where external_id = ?1 and sync_id = ?2")
-            .and_then(|mut select| select.exists([id, &self.sync_id]))
-            .map_err(Error::database("looking up an entitlement"))
+    #[must_use]
+    pub fn has_entitlement(&self, id: &str) -> bool {
+        self.entitlements.has(id)
     }
 
-    /// Whether this sync has a resource of this id.
-    ///
-    /// # Errors
-    /// The database refuses.
-    pub fn has_resource(&self, kind: &str, id: &str) -> Result<bool, Error> {
-        self.db
-            .prepare_cached("select 1 from v1_resources where external_id = ?1 and sync_id = ?2")
-            .and_then(|mut select| select.exists([&format!("{kind}:{id}"), &self.sync_id]))
-            .map_err(Error::database("looking up a resource"))
+    /// Whether this sync has a resource of this type and id.
+    #[must_use]
+    pub fn has_resource(&self, resource_type: &str, id: &str) -> bool {
+        self.resources.has(&resource_key(resource_type, id))
     }
 
     /// Writes a grant. Its `GrantExpandable` goes into a column of its own. Of
@@ -308,10 +301,9 @@ impl Writer {
     /// # Errors
     /// It lacks the ids of its entitlement's resource or of its principal, or
     /// the database refuses.
-    pub fn put_grant(&mut self, message: pb::Grant) -> Result<Put, Error> {
+    pub fn put_grant(&mut self, mut message: pb::Grant) -> Result<Put, Error> {
         const WHAT: &str = "a grant";
-        let mut message = message;
-        let mut expansion = take_expansion(&mut message);
+        let expansion = take_expansion(&mut message);
         let data = message.encode_to_vec();
         let entitlement = message.entitlement.as_ref().ok_or(Error::Incomplete {
             what: WHAT,
@@ -334,77 +326,52 @@ impl Writer {
                 missing: "the id of its principal",
             })?;
 
-        let changed = self
-            .db
-            .prepare_cached(
-                "insert into v1_grants (resource_type_id, resource_id, entitlement_id, principal_resource_type_id,
-                   principal_resource_id, external_id, expansion, needs_expansion, data, sync_id, discovered_at)
-                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-                 on conflict (external_id, sync_id) do nothing",
-            )
-            .and_then(|mut insert| {
-                insert.execute(params![
-                    on.resource_type,
-                    on.resource,
-                    entitlement.id,
-                    principal.resource_type,
-                    principal.resource,
-                    message.id,
-                    expansion.as_ref().map(Message::encode_to_vec),
-                    expansion.is_some(),
-                    data,
-                    self.sync_id,
-                    self.discovered_at,
-                ])
-            })
-            .map_err(Error::database("writing a grant"))?;
-        if changed == 0 {
-            let before = self
+        if let Some(row) = self.grants.row(&self.db, &message.id)? {
+            let before: Option<Vec<u8>> = self
                 .db
-                .prepare_cached(
-                    "select expansion from v1_grants where external_id = ?1 and sync_id = ?2",
-                )
-                .and_then(|mut select| {
-                    select.query_row([&message.id, &self.sync_id], |row| {
-                        row.get::<_, Option<Vec<u8>>>(0)
-                    })
-                })
+                .prepare_cached("select expansion from v1_grants where id = ?1")
+                .and_then(|mut select| select.query_row([row], |row| row.get(0)))
                 .map_err(Error::database("reading a grant"))?;
-            expansion = union(before, expansion);
-            self.db
-                .prepare_cached(
-                    "update v1_grants set data = ?1, expansion = ?2, needs_expansion = ?3
-                     where external_id = ?4 and sync_id = ?5",
-                )
-                .and_then(|mut update| {
-                    update.execute(params![
-                        data,
-                        expansion.as_ref().map(Message::encode_to_vec),
-                        expansion.is_some(),
-                        message.id,
-                        self.sync_id,
-                    ])
-                })
-                .map_err(Error::database("writing a grant"))?;
+            let expansion = union(before, expansion);
+            self.insert(
+                "update v1_grants set data = ?1, expansion = ?2, needs_expansion = ?3 where id = ?4",
+                params![data, expansion.as_ref().map(Message::encode_to_vec), expansion.is_some(), row],
+            )?;
+            return Ok(Put::Again);
         }
-        self.wrote(changed)
+        self.insert(
+            "insert into v1_grants (resource_type_id, resource_id, entitlement_id, principal_resource_type_id,
+               principal_resource_id, external_id, expansion, needs_expansion, data, sync_id, discovered_at)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                on.resource_type,
+                on.resource,
+                entitlement.id,
+                principal.resource_type,
+                principal.resource,
+                message.id,
+                expansion.as_ref().map(Message::encode_to_vec),
+                expansion.is_some(),
+                data,
+                self.sync_id,
+                self.discovered_at,
+            ],
+        )?;
+        self.grants.add(&message.id, self.db.last_insert_rowid());
+        Ok(Put::New)
     }
 
-    /// Writes an asset: bytes under a name, which other tools ignore.
+    /// Writes an asset: bytes under a name, which other tools ignore. A name
+    /// is written once in a sync.
     ///
     /// # Errors
     /// The database refuses.
     pub fn put_asset(&mut self, id: &str, content_type: &str, data: &[u8]) -> Result<(), Error> {
-        let changed = self
-            .db
-            .execute(
-                "insert into v1_assets (external_id, content_type, data, sync_id, discovered_at)
-                 values (?1, ?2, ?3, ?4, ?5)
-                 on conflict (external_id, sync_id) do update set data = excluded.data",
-                params![id, content_type, data, self.sync_id, self.discovered_at],
-            )
-            .map_err(Error::database("writing an asset"))?;
-        self.wrote(changed).map(|_| ())
+        self.insert(
+            "insert into v1_assets (external_id, content_type, data, sync_id, discovered_at)
+             values (?1, ?2, ?3, ?4, ?5)",
+            params![id, content_type, data, self.sync_id, self.discovered_at],
+        )
     }
 
     /// Ends the sync, removes syncs that are too old and replaces the file.
@@ -416,14 +383,13 @@ impl Writer {
             path,
             out,
             work,
-            database,
-            db,
+            mut database,
+            mut db,
             sync_id,
             keep_full_syncs,
             ..
         } = self;
         let ending = || Error::database("ending the sync");
-        schema::index(&db)?;
         let newest: Option<String> = db
             .query_row(
                 "select max(ended_at) from v1_sync_runs where typeof(ended_at) = 'text'",
@@ -439,23 +405,25 @@ impl Writer {
         .map_err(ending())?;
         let removed_syncs = remove_old_syncs(&db, keep_full_syncs)?;
         db.execute_batch("commit").map_err(ending())?;
-        let encoded = if removed_syncs == 0 {
-            database
-        } else {
+        if removed_syncs > 0 {
             // Into a second file of the work folder: a plain `vacuum` would
             // write its copy wherever the system keeps temporary files.
             let packed = work.path().join("packed.db");
             container::create_private(&packed)?;
             db.execute("vacuum into ?1", [packed.to_string_lossy()])
                 .map_err(Error::database("packing the file"))?;
-            packed
-        };
+            db.close().map_err(|(_, error)| ending()(error))?;
+            fs::remove_file(&database).map_err(Error::io("removing", &database))?;
+            db = schema::connect(&packed).map_err(ending())?;
+            database = packed;
+        }
+        schema::index(&db)?;
         db.close().map_err(|(_, error)| ending()(error))?;
 
-        let decoded_bytes = fs::metadata(&encoded)
-            .map_err(Error::io("reading", &encoded))?
+        let decoded_bytes = fs::metadata(&database)
+            .map_err(Error::io("reading", &database))?
             .len();
-        let file_bytes = container::encode(&encoded, out.as_file(), out.path())?;
+        let file_bytes = container::encode(&database, out.as_file(), out.path())?;
         out.persist(&path)
             .map_err(|error| Error::io("replacing", &path)(error.error))?;
         if let Some(folder) = path
@@ -475,15 +443,22 @@ impl Writer {
         })
     }
 
-    fn wrote(&mut self, changed: usize) -> Result<Put, Error> {
-        self.rows += 1;
-        if self.rows.is_multiple_of(TRANSACTION_ROWS) {
-            self.db
-                .execute_batch("commit; begin")
-                .map_err(Error::database("writing rows"))?;
+    fn insert(&self, statement: &str, values: impl Params) -> Result<(), Error> {
+        let writing = || Error::database("writing a row");
+        self.db
+            .prepare_cached(statement)
+            .and_then(|mut insert| insert.execute(values))
+            .map_err(writing())?;
+        self.rows.set(self.rows.get() + 1);
+        if self.rows.get().is_multiple_of(TRANSACTION_ROWS) {
+            self.db.execute_batch("commit; begin").map_err(writing())?;
         }
-        Ok(if changed == 0 { Put::Again } else { Put::New })
+        Ok(())
     }
+}
+
+fn resource_key(resource_type: &str, id: &str) -> String {
+    format!("{resource_type}:{id}")
 }
 
 /// A database that another tool wrote may be damaged in any way; this finds

@@ -372,7 +372,7 @@ impl<C: Connector, P: Progress> Run<'_, C, P> {
                 }
                 let entitlement_id = convert::entitlement_id(&grant.on, &grant.slug);
                 let copy = self.objects.copy(&grant.on)?;
-                let known = self.writer.has_entitlement(&entitlement_id)?;
+                let known = self.writer.has_entitlement(&entitlement_id);
                 let Some(copy) = copy.filter(|_| known) else {
                     // Readers fail on a grant without its entitlement.
                     self.leave_out(
@@ -398,7 +398,10 @@ impl<C: Connector, P: Progress> Run<'_, C, P> {
                         Some(&source),
                     );
                 }
-                if !self.objects.contains(&grant.principal)? {
+                if !self
+                    .writer
+                    .has_resource(&grant.principal.kind, &grant.principal.id)
+                {
                     *self
                         .principals_without_row
                         .entry(grant.principal.kind.clone())

@@ -40,13 +40,6 @@ impl Objects {
             .map_err(error)
     }
 
-    pub(super) fn contains(&self, id: &ObjectId) -> Result<bool, Error> {
-        self.db
-            .prepare_cached("select 1 from objects where kind = ?1 and id = ?2")
-            .and_then(|mut select| select.exists([&id.kind, &id.id]))
-            .map_err(error)
-    }
-
     /// The copy of an object, if it was listed.
     pub(super) fn copy(&mut self, id: &ObjectId) -> Result<Option<pb::Resource>, Error> {
         if let Some((last, copy)) = &self.last
