@@ -144,7 +144,7 @@ pub(super) fn create_private(path: &Path) -> Result<File, Error> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -230,6 +230,25 @@ mod tests {
         let bytes = encoder.finish().unwrap();
         let error = decode_bytes(&bytes, 1 << 20).unwrap_err();
         assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_that_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source");
+        std::fs::write(&source, content(3 << 20)).unwrap();
+        // A device that is always full.
+        let full = Path::new("/dev/full");
+        let out = OpenOptions::new().write(true).open(full).unwrap();
+        let error = encode(&source, &out, full).unwrap_err();
+        assert!(
+            error.to_string().starts_with("writing /dev/full: "),
+            "{error}"
+        );
+        let Error::Io { source, .. } = error else {
+            panic!("{error}")
+        };
+        assert_eq!(source.kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]
