@@ -11,6 +11,8 @@ pub struct DescriptorError(String);
 /// Words that a setting's name may not contain: secrets are never settings.
 const SECRET_WORDS: &[&str] = &["secret", "token", "password", "key", "credential"];
 const SETTING_KINDS: &[&str] = &["string", "bool", "int", "choice"];
+/// Longest text of a descriptor, in bytes.
+const STRING: usize = 8 << 10;
 const TRAITS: &[&str] = &["user", "group", "role", "app", "secret"];
 
 /// The first value of a registered attribute.
@@ -30,6 +32,7 @@ pub fn attributes<'a>(attributes: &'a Attributes, key: &str) -> impl Iterator<It
 /// Checks names, settings and kinds. Rights are checked where they are used.
 pub(super) fn check(descriptor: &Descriptor, reserved: &[String]) -> Result<(), DescriptorError> {
     let refuse = |text: String| Err(DescriptorError(text));
+    modest(descriptor)?;
     if !kebab(&descriptor.name, 64) {
         return refuse("the connector's name is not kebab case of at most 64 characters".into());
     }
@@ -118,6 +121,66 @@ pub(super) fn check(descriptor: &Descriptor, reserved: &[String]) -> Result<(), 
                     upstream.name
                 ));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Nothing in a descriptor is longer, more or stranger than help texts and
+/// tables can show.
+fn modest(descriptor: &Descriptor) -> Result<(), DescriptorError> {
+    let refuse = |text: String| Err(DescriptorError(text));
+    let rights = descriptor.upstreams.iter().map(|u| u.rights.len()).sum();
+    for (what, count, limit) in [
+        ("settings", descriptor.settings.len(), 64),
+        ("kinds", descriptor.kinds.len(), 64),
+        ("upstreams", descriptor.upstreams.len(), 16),
+        ("rights", rights, 256),
+    ] {
+        if count > limit {
+            return refuse(format!(
+                "the connector declares {count} {what}; it may have {limit}"
+            ));
+        }
+    }
+    let mut texts = vec![descriptor.name.as_str(), &descriptor.version];
+    let mut all = vec![&descriptor.attributes];
+    for setting in &descriptor.settings {
+        texts.extend([setting.name.as_str(), &setting.kind]);
+        all.push(&setting.attributes);
+    }
+    for kind in &descriptor.kinds {
+        texts.push(&kind.name);
+        texts.extend(
+            kind.traits
+                .iter()
+                .chain(&kind.capabilities)
+                .map(|t| t.as_str()),
+        );
+        all.push(&kind.attributes);
+    }
+    for upstream in &descriptor.upstreams {
+        texts.extend([upstream.name.as_str(), &upstream.kind]);
+        for right in &upstream.rights {
+            texts.extend([right.group.as_str(), &right.allow]);
+        }
+        all.push(&upstream.attributes);
+    }
+    for (key, value) in all.into_iter().flatten() {
+        texts.extend([key.as_str(), value]);
+    }
+    for text in texts {
+        if text.len() > STRING {
+            return refuse(format!(
+                "the connector declares a text of {} bytes; {STRING} are the limit",
+                text.len()
+            ));
+        }
+        if crate::sandbox::clean(text, STRING) != text {
+            return refuse(format!(
+                "the connector declares a text with control characters: `{}`",
+                crate::sandbox::clean(text, 80)
+            ));
         }
     }
     Ok(())
