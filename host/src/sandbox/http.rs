@@ -20,6 +20,8 @@ pub(super) struct Hooks {
     pub(super) limit: usize,
     pub(super) request_body: usize,
     pub(super) in_flight: Arc<AtomicUsize>,
+    /// Bytes of answers that the guest has not read to the end or dropped.
+    pub(super) held: Arc<AtomicUsize>,
     /// The latest refusal, for the error of the call that it broke.
     pub(super) refused: Arc<std::sync::Mutex<Option<Refusal>>>,
 }
@@ -30,6 +32,37 @@ struct Slot(Arc<AtomicUsize>);
 impl Drop for Slot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Bytes of answers that one guest may leave unread.
+const HELD: usize = 64 << 20;
+
+/// An answer that the host holds for a guest.
+struct Held {
+    sum: Arc<AtomicUsize>,
+    size: usize,
+}
+
+impl Held {
+    fn new(sum: &Arc<AtomicUsize>, size: usize) -> Result<Held, Refusal> {
+        let held = Held {
+            sum: sum.clone(),
+            size,
+        };
+        if sum.fetch_add(size, Ordering::AcqRel) + size > HELD {
+            return Err(Refusal::TooLarge {
+                what: "the sum of unread answers",
+                limit: HELD as u64,
+            });
+        }
+        Ok(held)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.sum.fetch_sub(self.size, Ordering::AcqRel);
     }
 }
 
@@ -56,6 +89,11 @@ impl WasiHttpHooks for Hooks {
         false
     }
 
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        // Two chunks are held for each request that is not sent yet.
+        4 << 10
+    }
+
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
@@ -67,6 +105,7 @@ impl WasiHttpHooks for Hooks {
         let over = before >= self.limit;
         let (egress, io, limit) = (self.egress.clone(), self.io.clone(), self.limit);
         let (body_limit, refused) = (self.request_body, self.refused.clone());
+        let held = self.held.clone();
         Box::new(async move {
             let _slot = slot;
             let answer = if over {
@@ -75,10 +114,19 @@ impl WasiHttpHooks for Hooks {
             } else {
                 send(request, egress, io, body_limit).await
             };
+            let answer = answer.and_then(|response| {
+                let held = Held::new(&held, response.body().len())?;
+                Ok((response, held))
+            });
             match answer {
-                Ok(response) => Ok((
+                Ok((response, held)) => Ok((
                     response.map(|body| {
                         Full::new(body)
+                            .map_frame(move |frame| {
+                                // The closure lives as long as the body.
+                                let _ = &held;
+                                frame
+                            })
                             .map_err(|never| match never {})
                             .boxed_unsync()
                     }),

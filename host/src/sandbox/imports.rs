@@ -11,6 +11,8 @@ use super::guest::State;
 const RECORD: usize = 8 << 10;
 /// Records in one second.
 const RATE: u32 = 200;
+/// Shortest time between two reports of progress that anybody hears.
+const REPORTS: Duration = Duration::from_millis(20);
 
 /// Hears what a connector says about its progress.
 pub trait Observer: Send + Sync {
@@ -111,6 +113,14 @@ impl log::Host for State {
 
 impl progress::Host for State {
     fn report(&mut self, done: u64, total: Option<u64>, what: String) {
+        let now = Instant::now();
+        if self
+            .reported
+            .is_some_and(|last| now.duration_since(last) < REPORTS)
+        {
+            return;
+        }
+        self.reported = Some(now);
         self.observer.progress(done, total, &clean(&what, 80));
     }
 }

@@ -4,8 +4,8 @@
 //! The caller's clock decides: when a call takes too long the actor is
 //! aborted, and with it the store and everything it had in flight.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
@@ -49,8 +49,10 @@ pub struct Task {
     actor: tokio::task::AbortHandle,
     limits: Limits,
     ends: Instant,
-    refused: Arc<std::sync::Mutex<Option<Refusal>>>,
-    usage: Arc<std::sync::Mutex<Usage>>,
+    refused: Arc<Mutex<Option<Refusal>>>,
+    usage: Arc<Mutex<Usage>>,
+    /// A call has cost the instance its life.
+    over: bool,
 }
 
 impl Drop for Task {
@@ -81,17 +83,18 @@ impl Task {
             .await
             .map_err(|_| CallError::Cancelled)?;
         let guests = sandbox.inner.guests().ok_or(CallError::Cancelled)?;
-        let refused = Arc::new(std::sync::Mutex::new(None));
-        let usage = Arc::new(std::sync::Mutex::new(Usage::default()));
+        let refused = Arc::new(Mutex::new(None));
+        let usage = Arc::new(Mutex::new(Usage::default()));
         let hooks = Hooks {
             egress,
             io: tokio::runtime::Handle::current(),
             limit: limits.in_flight,
             request_body: limits.request_body,
             in_flight: Arc::new(AtomicUsize::new(0)),
+            held: Arc::new(AtomicUsize::new(0)),
             refused: refused.clone(),
         };
-        let mut store = store(
+        let store = store(
             &sandbox.inner.engine,
             &limits,
             hooks,
@@ -103,7 +106,9 @@ impl Task {
         let (ready, started) = oneshot::channel();
         let (slices, meter) = (limits.slices, usage.clone());
         let actor = guests.spawn(async move {
+            // In this order: a slot is free when its store is gone from the pool.
             let _slot = slot;
+            let mut store = store;
             let instance = match pre.instantiate_async(&mut store).await {
                 Ok(instance) => instance,
                 Err(error) => {
@@ -115,14 +120,7 @@ impl Task {
             while let Some(call) = inbox.recv().await {
                 store.data_mut().slices = slices;
                 store.set_epoch_deadline(1);
-                let alive = answer(&mut store, &instance, call).await;
-                if let Ok(mut usage) = meter.lock() {
-                    *usage = Usage {
-                        memory: store.data().memory.peak,
-                        slices: store.data().used,
-                    };
-                }
-                if !alive {
+                if !answer(&mut store, &instance, call, &meter).await {
                     return;
                 }
             }
@@ -134,6 +132,7 @@ impl Task {
             limits,
             refused,
             usage,
+            over: false,
         };
         match tokio::time::timeout(task.limits.call, started).await {
             Ok(Ok(result)) => result.map(|()| task),
@@ -164,6 +163,17 @@ impl Task {
     }
 
     async fn call<T>(&mut self, call: impl FnOnce(Reply<T>) -> Call) -> Result<T, CallError> {
+        if self.over {
+            return Err(CallError::Trap(
+                "an earlier call has ended this task".into(),
+            ));
+        }
+        let result = self.send(call).await;
+        self.over = !matches!(result, Ok(_) | Err(CallError::Connector(_)));
+        result
+    }
+
+    async fn send<T>(&self, call: impl FnOnce(Reply<T>) -> Call) -> Result<T, CallError> {
         let now = Instant::now();
         let left = self.ends.saturating_duration_since(now);
         let wall = left.min(self.limits.call);
@@ -171,7 +181,7 @@ impl Task {
         self.calls
             .send(call(reply))
             .await
-            .map_err(|_| CallError::Trap("an earlier call has ended this task".into()))?;
+            .map_err(|_| CallError::Cancelled)?;
         match tokio::time::timeout(wall, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(CallError::Cancelled),
@@ -189,49 +199,54 @@ impl Task {
 }
 
 /// Runs one call. False when the store must not be used again.
-async fn answer(store: &mut Store<State>, instance: &Core, call: Call) -> bool {
+async fn answer(
+    store: &mut Store<State>,
+    instance: &Core,
+    call: Call,
+    meter: &Mutex<Usage>,
+) -> bool {
     match call {
         Call::Describe(reply) => {
             let result = instance
                 .baton_connector_metadata()
                 .call_describe(&mut *store)
                 .await;
-            finish(store, result.map(Ok), reply)
+            finish(store, result.map(Ok), reply, meter)
         }
         Call::Open(settings, reply) => {
             let result = instance
                 .baton_connector_session()
                 .call_open(&mut *store, &settings)
                 .await;
-            finish(store, result, reply)
+            finish(store, result, reply, meter)
         }
         Call::Validate(reply) => {
             let result = instance
                 .baton_connector_sync()
                 .call_validate(&mut *store)
                 .await;
-            finish(store, result, reply)
+            finish(store, result, reply, meter)
         }
         Call::Objects(kind, parent, page, reply) => {
             let result = instance
                 .baton_connector_sync()
                 .call_list_objects(&mut *store, &kind, parent.as_ref(), page.as_deref())
                 .await;
-            finish(store, result, reply)
+            finish(store, result, reply, meter)
         }
         Call::Entitlements(kind, page, reply) => {
             let result = instance
                 .baton_connector_sync()
                 .call_list_entitlements(&mut *store, &kind, page.as_deref())
                 .await;
-            finish(store, result, reply)
+            finish(store, result, reply, meter)
         }
         Call::Grants(kind, page, reply) => {
             let result = instance
                 .baton_connector_sync()
                 .call_list_grants(&mut *store, &kind, page.as_deref())
                 .await;
-            finish(store, result, reply)
+            finish(store, result, reply, meter)
         }
     }
 }
@@ -240,7 +255,15 @@ fn finish<T>(
     store: &Store<State>,
     result: wasmtime::Result<Result<T, Error>>,
     reply: Reply<T>,
+    meter: &Mutex<Usage>,
 ) -> bool {
+    // Before the reply: whoever has the answer asks for the usage next.
+    if let Ok(mut usage) = meter.lock() {
+        *usage = Usage {
+            memory: store.data().memory.peak,
+            slices: store.data().used,
+        };
+    }
     let (answer, alive) = match result {
         Ok(Ok(value)) => (Ok(value), true),
         Ok(Err(error)) => (Err(CallError::Connector(cleaned(error))), true),
@@ -252,8 +275,10 @@ fn finish<T>(
 
 /// An error of a stranger, safe to print.
 fn cleaned(mut error: Error) -> Error {
+    error.kind = clean(&error.kind, 64);
     error.message = clean(&error.message, 8 << 10);
-    for (_, value) in &mut error.attributes {
+    for (key, value) in &mut error.attributes {
+        *key = clean(key, 64);
         *value = clean(value, 8 << 10);
     }
     error
@@ -272,7 +297,8 @@ fn explain(store: &Store<State>, error: &wasmtime::Error) -> CallError {
             if text.contains("fuel allocated for hostcalls") {
                 CallError::Limit("8 MiB for what one call passes".into())
             } else {
-                CallError::Trap(clean(&text, 500))
+                // Without the guest's backtrace, which has no names in it.
+                CallError::Trap(clean(&error.root_cause().to_string(), 500))
             }
         }
     }
