@@ -8,6 +8,7 @@
 pub mod c1z;
 pub mod cli;
 pub mod credentials;
+pub mod job;
 pub mod plugin;
 pub mod sandbox;
 pub mod sync;

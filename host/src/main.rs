@@ -1,3 +1,7 @@
-//! The `baton-host` command.
+//! The `baton-host` command. All it does is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    baton_host::cli::main(std::env::args_os().collect(), std::env::vars_os().collect())
+}

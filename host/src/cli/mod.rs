@@ -1,1 +1,94 @@
-//! The command line.
+//! The command line: from arguments and environment to one command, its output
+//! and a typed exit code.
+//!
+//! Flags come from three places: the host's own, those of the upstream kinds
+//! (credentials), and the settings of the plugin. So the command is parsed
+//! twice: once leniently for the plugin's path, then, with the plugin loaded
+//! and described, for real.
+
+mod args;
+mod check;
+mod demo;
+mod describe;
+mod encode;
+mod exit;
+mod logging;
+mod output;
+mod permissions;
+mod plugin;
+mod progress;
+mod show;
+mod sync;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub use exit::{CliError, Exit};
+
+use args::{Early, Invocation};
+use output::Printer;
+
+/// Runs the command and returns its exit code. Never panics on bad input.
+#[must_use]
+pub fn main(args: Vec<OsString>, environment: Vec<(OsString, OsString)>) -> ExitCode {
+    if args.get(1).is_some_and(|arg| arg == "compile-trial") {
+        return match crate::sandbox::compile_trial() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                output::say(&format!("{error:#}"));
+                ExitCode::from(1)
+            }
+        };
+    }
+    let environment = args::environment(environment);
+    let early = args::early(&args, &environment);
+    logging::init(&early);
+    let printer = Printer::new(early.json);
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("io")
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(Exit::Failure, format!("cannot start: {error}")))
+        .and_then(|runtime| {
+            let result = runtime.block_on(run(args, environment, early, printer));
+            // A request that hangs must not keep the process.
+            runtime.shutdown_background();
+            result
+        });
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            printer.error(&error);
+            error.exit.into()
+        }
+    }
+}
+
+async fn run(
+    args: Vec<OsString>,
+    environment: args::Environment,
+    early: Early,
+    printer: Printer,
+) -> Result<Exit, CliError> {
+    let invocation = match Invocation::parse(args, environment, early).await? {
+        args::Parsed::Run(invocation) => invocation,
+        args::Parsed::Printed(exit) => return Ok(exit),
+    };
+    match invocation.command() {
+        args::Command::Sync => sync::sync(&invocation, printer).await,
+        args::Command::Check => check::check(&invocation, printer).await,
+        args::Command::Permissions {
+            config_maps,
+            account,
+        } => permissions::permissions(&invocation, config_maps, account.as_deref(), printer),
+        args::Command::Capabilities => describe::capabilities(&invocation, printer),
+        args::Command::Config => describe::config(&invocation, printer),
+        args::Command::Demo { keep } => demo::demo(&invocation, keep.as_deref(), printer),
+        args::Command::PluginInspect(file) => plugin::inspect(&invocation, &file, printer).await,
+        args::Command::PluginApprove(approve) => {
+            plugin::approve(&invocation, &approve, printer).await
+        }
+        args::Command::PluginEncode { module, output } => encode::encode(&module, &output),
+        args::Command::Completion(shell) => Ok(args::completion(shell)),
+    }
+}

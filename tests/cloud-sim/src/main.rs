@@ -35,6 +35,9 @@ struct Options {
     /// The cluster that the environment names; the first one if absent
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
+    /// The environments of all clusters, each block after a line `# cluster NAME`, the last before `# ready`
+    #[arg(long, conflicts_with = "cluster")]
+    every_cluster: bool,
     /// Also write the environment to this file
     #[arg(long, value_name = "PATH")]
     env_file: Option<PathBuf>,
@@ -81,11 +84,21 @@ async fn main() -> Result<()> {
             all.join(", ")
         );
     }
-    let exports: String = sim
-        .env(&name)
-        .iter()
-        .map(|(k, v)| format!("export {k}='{v}'\n"))
-        .collect();
+    let exports = |name: &str| -> String {
+        sim.env(name)
+            .iter()
+            .map(|(k, v)| format!("export {k}='{v}'\n"))
+            .collect()
+    };
+    let exports: String = if options.every_cluster {
+        sim.clusters()
+            .iter()
+            .map(|cluster| format!("# cluster {}\n{}", cluster.name, exports(&cluster.name)))
+            .chain(["# ready\n".to_owned()])
+            .collect()
+    } else {
+        exports(&name)
+    };
     if let Some(path) = &options.env_file {
         std::fs::write(path, &exports)
             .with_context(|| format!("cannot write {}", path.display()))?;

@@ -1,0 +1,173 @@
+//! How a command ends: a typed exit code, one sentence, and the next step.
+
+use std::process::ExitCode;
+
+/// Exit codes; documented in `docs/cli.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Success = 0,
+    /// A failure of ours, or of the machine.
+    Failure = 1,
+    /// A mistake in the command, a setting or a file.
+    Usage = 2,
+    /// The upstream does not know us or does not let us.
+    Denied = 3,
+    /// Something that was named is not there, or stands in the way.
+    NotFound = 4,
+    /// The upstream cannot be reached or asks to wait; trying later may help.
+    Unavailable = 5,
+    /// The plugin is not approved, or did what it may not.
+    Plugin = 6,
+    /// Stopped by a signal.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub struct CliError {
+    /// The exit code.
+    pub exit: Exit,
+    /// The fact: what was wrong, where.
+    pub message: String,
+    /// What to do; often the next command.
+    pub hint: Option<String>,
+}
+
+impl CliError {
+    /// An error without a hint.
+    pub fn new(exit: Exit, message: impl Into<String>) -> CliError {
+        CliError {
+            exit,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// The same with the next step.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> CliError {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<crate::plugin::PluginError> for CliError {
+    fn from(error: crate::plugin::PluginError) -> CliError {
+        use crate::plugin::PluginError;
+        let message = error.to_string();
+        match error {
+            PluginError::NotApproved { .. } => CliError::new(Exit::Plugin, message)
+                .hint("look at it with `baton-host plugin inspect FILE`, then `baton-host plugin approve FILE`"),
+            PluginError::Descriptor { .. } => CliError::new(Exit::Plugin, message),
+            PluginError::Read { .. } => CliError::new(Exit::Usage, message)
+                .hint("name the file with --plugin or BATON_PLUGIN"),
+            PluginError::Component { .. } | PluginError::Lock(_) => {
+                CliError::new(Exit::Usage, message)
+            }
+        }
+    }
+}
+
+impl From<crate::plugin::LockError> for CliError {
+    fn from(error: crate::plugin::LockError) -> CliError {
+        CliError::new(Exit::Usage, error.to_string())
+    }
+}
+
+impl From<crate::sandbox::SandboxError> for CliError {
+    fn from(error: crate::sandbox::SandboxError) -> CliError {
+        CliError::new(Exit::Failure, error.to_string())
+    }
+}
+
+impl From<crate::credentials::error::CredentialError> for CliError {
+    fn from(error: crate::credentials::error::CredentialError) -> CliError {
+        use crate::upstream::auth::AuthErrorKind as Kind;
+        let exit = match error.kind() {
+            Kind::Config => Exit::Usage,
+            Kind::Unreachable => Exit::Unavailable,
+            Kind::Other => Exit::Failure,
+            Kind::Missing
+            | Kind::Expired
+            | Kind::Unauthenticated
+            | Kind::Denied
+            | Kind::ClockSkew => Exit::Denied,
+        };
+        let hint = error.hint();
+        CliError {
+            exit,
+            message: error.to_string(),
+            hint,
+        }
+    }
+}
+
+impl From<crate::upstream::UpstreamError> for CliError {
+    fn from(error: crate::upstream::UpstreamError) -> CliError {
+        use crate::upstream::UpstreamError as Error;
+        let exit = match &error {
+            Error::NoCluster { .. } | Error::NotReady { .. } | Error::NoEndpoint(_) => {
+                Exit::NotFound
+            }
+            Error::Unauthenticated { .. }
+            | Error::NotPermitted { .. }
+            | Error::Clock { .. }
+            | Error::Credentials(_) => Exit::Denied,
+            Error::Withheld(_) => Exit::Plugin,
+            _ => Exit::Unavailable,
+        };
+        CliError::new(exit, error.to_string())
+    }
+}
+
+impl From<crate::sync::SyncError> for CliError {
+    fn from(error: crate::sync::SyncError) -> CliError {
+        use crate::sandbox::CallError;
+        use crate::sync::SyncError;
+        let message = error.to_string();
+        match error {
+            SyncError::Call {
+                source: CallError::Connector(error),
+                ..
+            } => {
+                let exit = match error.kind.as_str() {
+                    "invalid-config" | "invalid-request" | "unsupported" => Exit::Usage,
+                    "unauthenticated" | "not-permitted" => Exit::Denied,
+                    "not-found" | "conflict" => Exit::NotFound,
+                    "rate-limited" | "unavailable" | "upstream" => Exit::Unavailable,
+                    "cancelled" => Exit::Interrupted,
+                    _ => Exit::Failure,
+                };
+                CliError {
+                    exit,
+                    message,
+                    hint: crate::plugin::attribute(&error.attributes, "hint").map(str::to_owned),
+                }
+            }
+            SyncError::Call { .. } | SyncError::Contract { .. } => {
+                CliError::new(Exit::Plugin, message)
+            }
+            SyncError::UnknownKind { .. } => CliError::new(Exit::Usage, message),
+            SyncError::Cancelled => CliError::new(Exit::Interrupted, message),
+            SyncError::File(error) => {
+                use crate::c1z::Error;
+                let exit = match error {
+                    Error::NotAnAccessFile { .. }
+                    | Error::Pebble { .. }
+                    | Error::Damaged { .. }
+                    | Error::TooLarge { .. } => Exit::Usage,
+                    _ => Exit::Failure,
+                };
+                CliError::new(exit, message)
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The one place that prints: data to standard output, talk to standard error,
+//! readable without colour. Strings of plugins and clusters are cleaned before
+//! they get here or by [`plain`].
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this module is where printing happens"
+)]
+
+use std::io::{IsTerminal as _, Write as _};
+
+use super::exit::CliError;
+
+/// How a command talks.
+#[derive(Debug, Clone, Copy)]
+pub struct Printer {
+    /// Data as JSON.
+    pub json: bool,
+}
+
+impl Printer {
+    pub(super) fn new(json: bool) -> Printer {
+        Printer { json }
+    }
+
+    /// Data: text for people.
+    pub fn text(self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        // A closed pipe (`| head`) is not an error of ours.
+        let _ = out.write_all(text.as_bytes());
+        if !text.ends_with('\n') {
+            let _ = out.write_all(b"\n");
+        }
+    }
+
+    /// Data: one JSON value.
+    pub fn value(self, value: &impl serde::Serialize) {
+        let text = serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{error}"));
+        self.text(&text);
+    }
+
+    /// An error, and its hint on a line of its own.
+    pub fn error(self, error: &CliError) {
+        if self.json {
+            let value = serde_json::json!({
+                "error": { "message": error.message, "hint": error.hint, "exit": error.exit as u8 }
+            });
+            eprintln!("{value}");
+            return;
+        }
+        let (red, cyan, reset) = if colour() {
+            ("\u{1b}[1;31m", "\u{1b}[1;36m", "\u{1b}[0m")
+        } else {
+            ("", "", "")
+        };
+        eprintln!("{red}error:{reset} {}", error.message);
+        if let Some(hint) = &error.hint {
+            eprintln!("{cyan}hint:{reset} {hint}");
+        }
+    }
+}
+
+/// A line to standard error.
+pub fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// A line to standard output without a printer, for generated text.
+pub fn data(text: &str) {
+    println!("{text}");
+}
+
+fn colour() -> bool {
+    std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Text of a stranger, as one line.
+pub fn plain(text: &str) -> String {
+    crate::sandbox::clean(text, 1000)
+}
+
+/// Rows as aligned columns, without a frame.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows {
+        for (i, cell) in row.iter().enumerate() {
+            let width = cell.chars().count();
+            match widths.get_mut(i) {
+                Some(most) => *most = (*most).max(width),
+                None => widths.push(width),
+            }
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(cell);
+            let pad = width - cell.chars().count();
+            line.extend(std::iter::repeat_n(' ', pad + 2));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
