@@ -5,6 +5,7 @@
 //! What it must answer is written out here, not computed by our own reader.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "tests"
