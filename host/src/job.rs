@@ -63,7 +63,7 @@ pub enum JobError {
     #[error("{source}")]
     Sync {
         /// Where and why.
-        source: SyncError,
+        source: Box<SyncError>,
         /// What the boundary or the network said last; often the cause.
         problems: Vec<String>,
     },
@@ -367,7 +367,7 @@ pub async fn sync<P: Progress>(
             sandbox_cpu_ms: slices * 10,
         }),
         Err(source) => Err(JobError::Sync {
-            source,
+            source: Box::new(source),
             problems: stats.problems,
         }),
     }

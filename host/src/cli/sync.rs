@@ -135,10 +135,11 @@ pub(super) async fn sync(invocation: &Invocation, printer: Printer) -> Result<Ex
     display.finish();
     let outcome = match result {
         None => return Err(interrupted()),
-        Some(Err(JobError::Sync {
-            source: crate::sync::SyncError::Cancelled,
-            ..
-        })) => return Err(interrupted()),
+        Some(Err(JobError::Sync { source, .. }))
+            if matches!(*source, crate::sync::SyncError::Cancelled) =>
+        {
+            return Err(interrupted());
+        }
         Some(result) => result?,
     };
     if printer.json {
@@ -292,7 +293,7 @@ impl From<JobError> for CliError {
             JobError::Credentials(error) => error.into(),
             JobError::Upstream(error) => error.into(),
             JobError::Sync { source, problems } => {
-                let mut error = CliError::from(source);
+                let mut error = CliError::from(*source);
                 if error.hint.is_none()
                     && let Some(problem) = problems.first()
                 {

@@ -14,7 +14,6 @@ type Answer = Result<Response<Bytes>, Refusal>;
 type Sending = Pin<Box<dyn Future<Output = Answer> + Send + 'static>>;
 
 /// An answer of status 200.
-#[must_use]
 pub fn ok(body: impl Into<Bytes>) -> Answer {
     Ok(Response::new(body.into()))
 }
