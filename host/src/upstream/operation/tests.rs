@@ -813,5 +813,5 @@ fn property_rebuilding_is_idempotent_and_stays_inside() {
             ),
         }
     }
-    assert!(made > 2_000, "only {made} of the requests were legal");
+    assert!(made > 500, "only {made} of the requests were legal");
 }
