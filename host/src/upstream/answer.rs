@@ -125,7 +125,7 @@ pub async fn collect(
     };
     let mut reader = match encoding.as_deref() {
         None | Some(b"" | b"identity") => Reader::Plain(sink),
-        Some(b"gzip" | b"x-gzip") => Reader::Gzip(GzDecoder::new(sink)),
+        Some(b"gzip" | b"x-gzip") => Reader::Gzip(Box::new(GzDecoder::new(sink))),
         Some(_) => {
             return Err(ReadError::Broken(
                 "an encoding that was not asked for".to_owned(),
@@ -155,7 +155,7 @@ pub async fn collect(
 
 enum Reader {
     Plain(Sink),
-    Gzip(GzDecoder<Sink>),
+    Gzip(Box<GzDecoder<Sink>>),
 }
 
 impl Reader {

@@ -663,8 +663,8 @@ pub struct Granted {
 
 impl Granted {
     /// Whether the right is among them.
-    pub fn allows(&self, right: &Right) -> bool {
-        self.rights.iter().any(|granted| *granted == right)
+    pub fn allows(&self, right: &'static Right) -> bool {
+        self.rights.contains(&right)
     }
 }
 
