@@ -6,6 +6,7 @@
 //! no name is special by its spelling. What gives no access leaves here as
 //! evidence.
 
+mod lines;
 pub mod roles;
 pub mod template;
 
@@ -17,7 +18,7 @@ use serde_json::json;
 use crate::aws::arn::{Arn, Kind};
 use crate::aws::eks::{Cluster, Entry};
 use crate::evidence::Notes;
-use crate::kubernetes::aws_auth::{AwsAuth, Line};
+use crate::kubernetes::aws_auth::AwsAuth;
 use roles::{Roles, Status};
 use template::Template;
 
@@ -118,9 +119,6 @@ pub struct Index {
     /// Principals with an entry or a line.
     mapped: BTreeSet<String>,
 }
-
-/// Problems of `aws-auth` that get a warning of their own.
-const WARNED: usize = 10;
 
 const NODE_GROUPS: [&str; 4] = [
     "system:nodes",
@@ -232,164 +230,6 @@ impl Index {
             roles.mention(&mapping.arn, &cluster.account);
         }
         index
-    }
-
-    fn lines(
-        &mut self,
-        auth: &AwsAuth,
-        claimed: &BTreeMap<String, String>,
-        unclear: &BTreeMap<String, String>,
-        cluster: &Cluster,
-        roles: &Roles,
-        notes: &mut Notes,
-    ) {
-        for problem in auth.problems.iter().take(WARNED) {
-            notes.warn(format!("aws-auth, {}: {}", problem.place, problem.why));
-        }
-        if auth.problems.len() > WARNED {
-            notes.warn(format!(
-                "aws-auth has {} such problems; the evidence names them",
-                auth.problems.len()
-            ));
-        }
-        for problem in &auth.problems {
-            notes.evidence(
-                json!({"type": "malformed-line", "mapping": problem.place, "reason": problem.why}),
-            );
-        }
-        let dead = |notes: &mut Notes, kind: &str, line: &Line, reason: String| {
-            notes.evidence(json!({"type": kind, "principal": line.arn, "mapping": line.place, "username": line.username, "groups": line.groups, "reason": reason}));
-        };
-        // Which line wins for each ARN, in one case: roles before users, later before earlier.
-        let mut winners: BTreeMap<String, &Line> = BTreeMap::new();
-        let mut rivals: BTreeSet<String> = BTreeSet::new();
-        let mut kept: Vec<&Line> = Vec::new();
-        for line in auth.lines.iter().rev() {
-            if let Some(set) = &line.sso
-                && line.arn.is_empty()
-            {
-                dead(
-                    notes,
-                    "uncertain-line",
-                    line,
-                    format!(
-                        "`sso` items (permission set {set}) work only where a feature gate of the authenticator is on; it is off by default"
-                    ),
-                );
-                continue;
-            }
-            let key = line.arn.to_lowercase();
-            match winners.get(&key) {
-                Some(later)
-                    if later.role_list == line.role_list
-                        && !line.role_list
-                        && later.arn != line.arn =>
-                {
-                    rivals.insert(key);
-                    kept.push(line);
-                }
-                Some(later) if later.role_list == line.role_list => {
-                    dead(
-                        notes,
-                        "shadowed-line",
-                        line,
-                        format!("replaced by {}", later.place),
-                    );
-                }
-                Some(_) if line.role_list => {
-                    // A line of mapUsers was met first, because lines are read backwards.
-                    for user in kept.iter().filter(|k| k.arn.to_lowercase() == key) {
-                        dead(
-                            notes,
-                            "shadowed-line",
-                            user,
-                            format!("mapRoles is asked first: {}", line.place),
-                        );
-                    }
-                    kept.retain(|k| k.arn.to_lowercase() != key);
-                    winners.insert(key, line);
-                    kept.push(line);
-                }
-                Some(_) | None => {
-                    winners.insert(key, line);
-                    kept.push(line);
-                }
-            }
-        }
-        kept.reverse();
-        for line in kept {
-            let Some(arn) = Arn::parse(&line.arn) else {
-                dead(
-                    notes,
-                    "dead-line",
-                    line,
-                    "the ARN names no user, role or root that could authenticate".into(),
-                );
-                continue;
-            };
-            if arn.kind == Kind::Role && arn.path != "/" {
-                dead(
-                    notes,
-                    "dead-line",
-                    line,
-                    format!("a role with a path never matches; write {}", arn.pathless()),
-                );
-                continue;
-            }
-            if let Some(entry) = claimed.get(&arn.key()) {
-                dead(
-                    notes,
-                    "shadowed-line",
-                    line,
-                    format!("replaced by the {entry}; returns if the entry is deleted"),
-                );
-                continue;
-            }
-            if line.username.contains("{{EC2PrivateDNSName}}") && arn.kind != Kind::Role {
-                dead(
-                    notes,
-                    "dead-line",
-                    line,
-                    "{{EC2PrivateDNSName}} exists for instances only, so nobody can authenticate"
-                        .into(),
-                );
-                continue;
-            }
-            let mut doubt = String::new();
-            if rivals.contains(&line.arn.to_lowercase()) {
-                doubt = "another line of mapUsers differs only in case; which one wins is random"
-                    .into();
-                notes.evidence(json!({"type": "ambiguous-line", "principal": line.arn, "mapping": line.place, "reason": doubt}));
-            }
-            if unclear.contains_key(&arn.key()) {
-                doubt = "the principal has an access entry that could not be described and may replace this line".into();
-            }
-            let node = line.username.starts_with("system:node:")
-                && line.groups.iter().any(|g| g == "system:nodes");
-            if node {
-                notes.evidence(
-                    json!({"type": "node-mapping", "principal": line.arn, "mapping": line.place}),
-                );
-            }
-            let arn = roles.get(&arn).map_or(arn, |r| r.arn.clone());
-            self.put(
-                arn,
-                "aws-auth",
-                line.place.clone(),
-                &line.username,
-                &line.groups,
-                node,
-                doubt,
-            );
-        }
-        for account in &auth.accounts {
-            if crate::aws::arn::is_account(account) {
-                self.accounts.insert(account.clone());
-                notes.evidence(json!({"type": "mapped-account", "account": account, "reason": format!("every principal of the account authenticates with its ARN as user name{}", if *account == cluster.account { "" } else { "; it is another account" })}));
-            } else {
-                notes.evidence(json!({"type": "dead-line", "principal": account, "mapping": "mapAccounts", "reason": "this is no account id"}));
-            }
-        }
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -91,7 +91,6 @@ fn one(policy: &PolicyRow, scope: Option<&str>) -> Entitlement {
         "assignment",
         &["iam_user", "role"],
     );
-    // A pattern is shown because somebody holds it; it is not offered.
     if !policy.grantable {
         one.attributes.push(attribute("immutable", "true"));
     }

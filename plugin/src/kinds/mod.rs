@@ -133,11 +133,12 @@ fn role_profile(role: &Role, cluster: bool, notes: &mut Notes) -> String {
     }
     let mut rules: Vec<Value> = Vec::new();
     for rule in &role.rules {
+        let rule = serde_json::to_value(rule).unwrap_or_default();
         size += rule.to_string().len() + 1;
         if size > MAX_PROFILE {
             break;
         }
-        rules.push(rule.clone());
+        rules.push(rule);
     }
     if rules.len() < role.rules.len() {
         profile.insert("rules_truncated".into(), true.into());

@@ -182,10 +182,10 @@ impl<T: HasMeta + 'static> Stream<T> {
             Step::Restarted if self.seen.is_empty() => {}
             Step::Restarted => cursor.mixed(),
             Step::Items(items) => {
-                for item in &items {
+                for item in items {
                     let name = (self.names)(store).name_of(item.meta());
                     if self.seen.insert(name) {
-                        let row = (self.row)(item, &mut store.notes);
+                        let row = (self.row)(&item, &mut store.notes);
                         if self.wanted(&row) {
                             self.pending.push_back(row);
                         }

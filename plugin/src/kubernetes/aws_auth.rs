@@ -124,7 +124,13 @@ fn line(key: &str, role_list: bool, item: &Node, out: &mut AwsAuth) {
         ..Line::default()
     };
     let arn_field = if role_list { "rolearn" } else { "userarn" };
-    for (name, node) in fields {
+    // What a merge key brings comes first, so that the item's own fields win.
+    let merged = fields.iter().filter(|(name, _)| name == "<<");
+    let merged = merged.filter_map(|(_, node)| match &node.value {
+        Value::Map(fields) => Some(fields),
+        _ => None,
+    });
+    for (name, node) in merged.flatten().chain(fields) {
         let name = name.to_ascii_lowercase();
         match name.as_str() {
             "username" => text(key, "username", node, &mut line.username, &mut out.problems),

@@ -7,7 +7,7 @@ pub mod yaml;
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::aws::eks::or_default;
@@ -113,8 +113,30 @@ pub struct Role {
     #[serde(deserialize_with = "or_default")]
     pub metadata: Meta,
     #[serde(deserialize_with = "or_default")]
-    pub rules: Vec<Value>,
+    pub rules: Vec<Rule>,
     pub aggregation_rule: Option<Value>,
+}
+
+/// One rule of a role. Typed, because a tree of JSON values takes ten times the
+/// text's size and a page may hold five hundred roles.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct Rule {
+    #[serde(deserialize_with = "or_default")]
+    pub verbs: Vec<String>,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub api_groups: Vec<String>,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub resource_names: Vec<String>,
+    #[serde(
+        rename = "nonResourceURLs",
+        deserialize_with = "or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub non_resource_urls: Vec<String>,
 }
 
 /// A RoleBinding or a ClusterRoleBinding.

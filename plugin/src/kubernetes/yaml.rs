@@ -155,18 +155,29 @@ fn count(node: &Node) -> usize {
     }
 }
 
+/// The authenticator's parser is of YAML 1.1: more words are booleans there than
+/// in 1.2, and numbers may hold `_`.
 fn scalar(text: &str, style: ScalarStyle, string: bool) -> Value {
+    const WORDS: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "y", "n"];
     if style != ScalarStyle::Plain || string {
         return Value::Text(text.to_string());
     }
+    if matches!(text, "" | "~" | "null" | "Null" | "NULL") {
+        return Value::Null;
+    }
+    let digits = text.replace('_', "");
+    let hex = digits
+        .strip_prefix("0x")
+        .is_some_and(|h| !h.is_empty() && h.bytes().all(|b| b.is_ascii_hexdigit()));
     let number =
-        text.bytes().any(|b| b.is_ascii_digit()) && text.parse::<f64>().is_ok_and(f64::is_finite);
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
-        _ if number => Value::Other(text.to_string()),
-        "true" | "True" | "TRUE" | "false" | "False" | "FALSE" | "yes" | "no" | "on" | "off" => {
-            Value::Other(text.to_string())
-        }
-        _ => Value::Text(text.to_string()),
+        text.bytes().any(|b| b.is_ascii_digit()) && digits.parse::<f64>().is_ok_and(f64::is_finite);
+    // `yes`, `Yes` and `YES`, but not `yEs`.
+    let tail = text.get(1..).unwrap_or_default();
+    let cased = tail == tail.to_lowercase() || text == text.to_uppercase();
+    let word = cased && WORDS.contains(&text.to_lowercase().as_str());
+    if hex || number || word {
+        Value::Other(text.to_string())
+    } else {
+        Value::Text(text.to_string())
     }
 }

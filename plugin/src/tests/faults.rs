@@ -637,3 +637,33 @@ fn fault_36_one_bad_item_loses_itself_only() {
         ]
     );
 }
+
+#[test]
+fn aws_auth_is_read_as_the_authenticator_reads_it() {
+    // JSON as CDK writes it, CRLF, anchors and merge keys, YAML 1.1 words.
+    let json = json!([{"rolearn": role("a"), "username": "a", "groups": ["devs"]}]).to_string();
+    let yaml = format!(
+        "- &base\r\n  userarn: {}\r\n  groups: [devs]\r\n- <<: *base\r\n  userarn: {}\r\n- userarn: {}\r\n  username: yes\r\n  groups:\r\n",
+        user("one"),
+        user("two"),
+        user("three")
+    );
+    let file = sync(
+        Cloud::default()
+            .with_role("a", &no_trust())
+            .aws_auth("mapRoles", &json)
+            .aws_auth("mapUsers", &yaml)
+            .aws_auth("mapAccounts", "\"\"")
+            .bound("b", "view", &["Group:devs", "User:yes"]),
+    );
+    assert_eq!(
+        file.holders("cluster_role:view:all:member"),
+        [
+            format!("iam_user:{}", user("one")),
+            format!("iam_user:{}", user("two")),
+            "kube_user:yes".into(),
+            format!("role:{}", role("a"))
+        ]
+    );
+    assert_eq!(file.evidence_of("malformed-line").len(), 1);
+}

@@ -5,6 +5,8 @@
 //! gone. Reading stops whenever the calls of one exported call are spent and
 //! goes on with the next, so it is a list of stages and not a function.
 
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
@@ -23,9 +25,11 @@ use crate::identity::roles::Roles;
 use crate::kubernetes::aws_auth::{self, AwsAuth};
 use crate::kubernetes::list::{self, Cursor, Resource, Step};
 use crate::kubernetes::rbac::Bindings;
-use crate::kubernetes::{Bare, Binding, ConfigMap, Meta};
+use crate::kubernetes::{Binding, ConfigMap};
 use crate::upstream::{Calls, Request, Response, eks, fault, kubernetes, list_roles, unreadable};
 use crate::world::{Parts, World};
+
+pub use names::Names;
 
 /// The operator's settings.
 #[derive(Clone, Debug)]
@@ -36,80 +40,6 @@ pub struct Options {
     pub bound: bool,
     /// `cluster-creator-arn`.
     pub creator: Option<String>,
-}
-
-/// Names of one kind of object.
-pub struct Names {
-    resource: Resource,
-    namespaced: bool,
-    cursor: Option<Cursor>,
-    building: BTreeSet<String>,
-    names: Option<Rc<BTreeSet<String>>>,
-}
-
-impl Names {
-    fn new(resource: Resource, namespaced: bool) -> Self {
-        Names {
-            resource,
-            namespaced,
-            cursor: None,
-            building: BTreeSet::new(),
-            names: None,
-        }
-    }
-
-    /// The resource that is listed.
-    pub fn resource(&self) -> Resource {
-        self.resource
-    }
-
-    /// The names, once they are all read.
-    pub fn read(&self) -> Rc<BTreeSet<String>> {
-        self.names.clone().unwrap_or_default()
-    }
-
-    /// Takes names that were read while objects were listed.
-    pub fn set(&mut self, names: BTreeSet<String>) {
-        self.names = Some(Rc::new(names));
-    }
-
-    /// The name of an object in this set.
-    pub fn name_of(&self, meta: &Meta) -> String {
-        if self.namespaced {
-            meta.path()
-        } else {
-            meta.name.clone()
-        }
-    }
-
-    /// Reads on; `true` when all names are read.
-    pub fn ensure(&mut self, calls: &mut Calls, notes: &mut Notes) -> Result<bool, Error> {
-        while self.names.is_none() {
-            if calls.spent() {
-                return Ok(false);
-            }
-            let mut cursor = self
-                .cursor
-                .take()
-                .unwrap_or_else(|| Cursor::new(self.resource));
-            match cursor.step::<Bare>(calls)? {
-                Step::Items(items) => {
-                    let names: Vec<String> =
-                        items.iter().map(|i| self.name_of(&i.metadata)).collect();
-                    self.building.extend(names);
-                }
-                Step::Restarted => self.building.clear(),
-            }
-            if cursor.done() {
-                notes.evidence(cursor.evidence());
-                let names = std::mem::take(&mut self.building);
-                self.set(names);
-            } else {
-                self.cursor = Some(cursor);
-            }
-        }
-        Ok(true)
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
