@@ -158,16 +158,25 @@ impl Holders {
     }
 }
 
+/// The metadata of a grant: as many paths as fit into an attribute.
 fn metadata(merged: &Merged) -> String {
-    let mut keep = merged.paths.len();
-    loop {
-        let paths: Vec<Value> = merged.paths.iter().take(keep).map(Path::json).collect();
-        let text = json!({"certainty": merged.certainty.name(), "paths": paths, "path_count": merged.count}).to_string();
-        if text.len() <= MAX_TEXT || keep == 0 {
-            return text;
+    let mut text = format!(
+        "{{\"certainty\":\"{}\",\"path_count\":{},\"paths\":[",
+        merged.certainty.name(),
+        merged.count
+    );
+    for (at, path) in merged.paths.iter().enumerate() {
+        let path = path.json().to_string();
+        if text.len() + path.len() + 3 > MAX_TEXT {
+            break;
         }
-        keep -= 1;
+        if at > 0 {
+            text.push(',');
+        }
+        text.push_str(&path);
     }
+    text.push_str("]}");
+    text
 }
 
 /// Warnings and evidence on their way to the next page.
