@@ -17,8 +17,8 @@ const MAX_PROFILE: usize = 64 * 1024;
 pub trait Item {
     /// About how many bytes it takes.
     fn weight(&self) -> usize;
-    /// Which of its strings is too long, if any.
-    fn oversize(&self) -> Option<&str>;
+    /// A string that no page may hold: one that is too long, or an empty id.
+    fn flaw(&self) -> Option<&str>;
 }
 
 fn id_weight(id: &ObjectId) -> usize {
@@ -31,6 +31,10 @@ fn attributes_weight(list: &[(String, String)]) -> usize {
 
 fn long<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     texts.into_iter().find(|t| t.len() > MAX_STRING)
+}
+
+fn empty(id: &ObjectId) -> Option<&str> {
+    Some(id.id.as_str()).filter(|t| t.is_empty())
 }
 
 fn values(list: &[(String, String)]) -> impl Iterator<Item = &str> {
@@ -47,13 +51,14 @@ impl Item for Object {
             + attributes_weight(&self.attributes)
             + 64
     }
-    fn oversize(&self) -> Option<&str> {
+    fn flaw(&self) -> Option<&str> {
         long(
             [self.id.id.as_str(), &self.display_name]
                 .into_iter()
                 .chain(values(&self.attributes)),
         )
         .or_else(|| self.profile.as_deref().filter(|p| p.len() > MAX_PROFILE))
+        .or_else(|| empty(&self.id))
     }
 }
 
@@ -70,12 +75,13 @@ impl Item for Entitlement {
             + attributes_weight(&self.attributes)
             + 64
     }
-    fn oversize(&self) -> Option<&str> {
+    fn flaw(&self) -> Option<&str> {
         long(
             [self.on.id.as_str(), &self.slug, &self.display_name]
                 .into_iter()
                 .chain(values(&self.attributes)),
         )
+        .or_else(|| empty(&self.on))
     }
 }
 
@@ -87,12 +93,14 @@ impl Item for Grant {
             + attributes_weight(&self.attributes)
             + 64
     }
-    fn oversize(&self) -> Option<&str> {
+    fn flaw(&self) -> Option<&str> {
         long(
             [self.on.id.as_str(), &self.slug, &self.principal.id]
                 .into_iter()
                 .chain(values(&self.attributes)),
         )
+        .or_else(|| empty(&self.on))
+        .or_else(|| empty(&self.principal))
     }
 }
 
@@ -115,9 +123,9 @@ impl<T: Item> Page<T> {
     /// Adds an item, or gives it back if it belongs to the next page. An item
     /// that no page can hold is left out with a warning.
     pub fn push(&mut self, item: T, notes: &mut Notes) -> Option<T> {
-        if let Some(text) = item.oversize() {
+        if let Some(text) = item.flaw() {
             notes.warn(format!(
-                "a row was left out because a text of it is longer than the contract allows: {}",
+                "a row was left out because a text of it is empty or longer than the contract allows: `{}`",
                 cut(text, 100)
             ));
             return None;

@@ -381,3 +381,34 @@ fn yaml_bombs_are_an_error_and_not_a_gigabyte() {
         );
     }
 }
+
+#[test]
+fn rows_that_no_page_may_hold_are_left_out_with_a_warning() {
+    let mut cloud = Cloud::default();
+    for name in [String::new(), "x".repeat(9000)] {
+        cloud
+            .cluster_roles
+            .push(json!({"metadata": {"name": name}}));
+        cloud = cloud.bound(
+            &format!("b{}", name.len()),
+            &name,
+            &["User:jane", &format!("User:{name}x")],
+        );
+    }
+    let file = sync(cloud);
+    assert_eq!(
+        file.objects
+            .iter()
+            .filter(|o| o.id.kind == "cluster_role")
+            .count(),
+        2
+    );
+    assert!(file.grants.is_empty());
+    assert!(
+        file.warnings
+            .iter()
+            .filter(|w| w.contains("left out"))
+            .count()
+            >= 4
+    );
+}
