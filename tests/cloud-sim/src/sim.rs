@@ -196,6 +196,20 @@ impl Sim {
         self.shared.world().mutations.clear();
     }
 
+    /// Every secret access key and session token there is, for tests that look for them elsewhere.
+    pub fn secrets(&self) -> Vec<String> {
+        let world = self.shared.world();
+        let keys = world.keys.values();
+        keys.flat_map(|k| {
+            [
+                Some(k.secret.clone()),
+                k.session.as_ref().map(|s| s.token.clone()),
+            ]
+        })
+        .flatten()
+        .collect()
+    }
+
     /// Adds a fault.
     pub fn inject(&self, fault: Fault) {
         self.shared.faults().add(fault);

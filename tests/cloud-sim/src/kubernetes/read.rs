@@ -1,6 +1,7 @@
 //! Gets and lists: limits, continue tokens, metadata views, compression.
 
 use std::io::Write as _;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -81,8 +82,8 @@ pub(super) fn list(
         }
     };
     let limit = match limit {
-        0 => ceiling,
-        n => n.min(ceiling),
+        0 => ceiling.max(1),
+        n => n.min(ceiling.max(1)),
     };
     let resource_version = find(query, "resourceVersion").unwrap_or_default();
     let (version, objects, start) = match find(query, "continue").filter(|t| !t.is_empty()) {
@@ -108,25 +109,31 @@ pub(super) fn list(
     } else {
         String::new()
     };
-    let matching = objects
+    let selecting = ["labelSelector", "fieldSelector"]
         .iter()
-        .filter(|(key, _)| key.starts_with(&prefix) && start.as_ref().is_none_or(|s| *key > s))
-        .filter(|(_, o)| selected(o, query));
+        .any(|key| find(query, key).is_some());
+    let (after, served) = start.unwrap_or_default();
+    // Keys are never empty, so an empty start is before the first.
+    let mut matching = objects
+        .range::<str, _>((Bound::Excluded(after.as_str()), Bound::Unbounded))
+        .filter(|(key, object)| key.starts_with(&prefix) && selected(object, query));
     let mut items = Vec::new();
     let mut last = "";
-    let mut remaining = 0usize;
-    for (key, object) in matching {
-        if items.len() < limit {
-            items.push(object.clone());
-            last = key;
-        } else {
-            remaining += 1;
-        }
+    for (key, object) in matching.by_ref().take(limit) {
+        items.push(object.clone());
+        last = key;
     }
+    let served = served + items.len();
+    // Counting what remains must not walk a large list once per page.
+    let remaining = if prefix.is_empty() && !selecting {
+        objects.len().saturating_sub(served)
+    } else {
+        matching.count()
+    };
     let mut meta = json!({"resourceVersion": version.to_string()});
     if let (true, Some(map)) = (remaining > 0, meta.as_object_mut()) {
-        map.insert("continue".into(), token(version, last).into());
-        if find(query, "labelSelector").is_none() && find(query, "fieldSelector").is_none() {
+        map.insert("continue".into(), token(version, last, served).into());
+        if !selecting {
             map.insert("remainingItemCount".into(), remaining.into());
         }
     }
@@ -161,8 +168,8 @@ pub(super) fn list(
     }
 }
 
-/// Where a continue token goes on: version, objects, and the key before the next.
-type Resumed = (u64, Arc<Objects>, Option<String>);
+/// Where a continue token goes on: version, objects, the key before the next and how many came before.
+type Resumed = (u64, Arc<Objects>, Option<(String, usize)>);
 
 fn resume(store: &mut Store, kind: &'static Kind, text: &str) -> Result<Resumed, Reply> {
     let invalid = || {
@@ -185,20 +192,24 @@ fn resume(store: &mut Store, kind: &'static Kind, text: &str) -> Result<Resumed,
         .get("rv")
         .and_then(Value::as_i64)
         .ok_or_else(invalid)?;
+    let served = decoded.get("n").and_then(Value::as_u64).unwrap_or(0);
+    let served = usize::try_from(served).unwrap_or(0);
     // A token without a version goes on with whatever is there now.
     let Ok(version) = u64::try_from(version) else {
         let (version, objects) = store.snapshot(kind);
-        return Ok((version, objects, Some(start)));
+        let served = objects.range(..=start.clone()).count();
+        return Ok((version, objects, Some((start, served))));
     };
     match store.at(kind, version) {
-        Some(objects) => Ok((version, objects, Some(start))),
+        Some(objects) => Ok((version, objects, Some((start, served)))),
         None => Err(expired(&start)),
     }
 }
 
-fn token(version: u64, last: &str) -> String {
+fn token(version: u64, last: &str, served: usize) -> String {
     URL_SAFE_NO_PAD.encode(
-        json!({"v": "meta.k8s.io/v1", "rv": version, "start": format!("{last}\0")}).to_string(),
+        json!({"v": "meta.k8s.io/v1", "rv": version, "start": format!("{last}\0"), "n": served})
+            .to_string(),
     )
 }
 
