@@ -230,6 +230,19 @@ impl Probe {
         warnings(&self.list().await.unwrap())
     }
 
+    /// Sends its requests, then counts how often the setting `canary`, read
+    /// backwards, is anywhere in its memory.
+    ///
+    /// # Panics
+    /// When a call fails.
+    pub async fn found(mut self) -> usize {
+        self.settings.retain(|(name, _)| *name != "behaviour");
+        let mut task = self.set("behaviour", "search").open().await;
+        task.validate().await.unwrap();
+        let page = task.list_objects("thing", None, None).await.unwrap();
+        warnings(&page)[0].parse().unwrap()
+    }
+
     /// What came of its requests, in order.
     ///
     /// # Panics

@@ -9,9 +9,40 @@ mod script;
 
 use std::sync::Mutex;
 
-use guest::{Attributes, Descriptor, Error, ObjectPage, Plugin, Setting, error, setting};
+use guest::{Attributes, Descriptor, Error, ObjectPage, Plugin, Right, Setting, error, setting};
 
 struct Probe;
+
+/// Upstream, group and rights beyond `read`.
+const MORE: &[(&str, &str, &[&str])] = &[
+    ("iam", "identities", &["iam:GetAccountAuthorizationDetails"]),
+    (
+        "eks",
+        "provision",
+        &[
+            "eks:CreateAccessEntry",
+            "eks:UpdateAccessEntry",
+            "eks:DeleteAccessEntry",
+            "eks:AssociateAccessPolicy",
+            "eks:DisassociateAccessPolicy",
+            "eks:TagResource",
+        ],
+    ),
+    (
+        "kubernetes",
+        "provision",
+        &[
+            "create rbac.authorization.k8s.io/rolebindings",
+            "patch rbac.authorization.k8s.io/rolebindings",
+            "delete rbac.authorization.k8s.io/rolebindings",
+            "create rbac.authorization.k8s.io/clusterrolebindings",
+            "patch rbac.authorization.k8s.io/clusterrolebindings",
+            "delete rbac.authorization.k8s.io/clusterrolebindings",
+            "create configmaps kube-system/aws-auth",
+            "update configmaps kube-system/aws-auth",
+        ],
+    ),
+];
 
 guest::export!(Probe with_types_in guest);
 
@@ -26,6 +57,20 @@ fn value(name: &str) -> Option<String> {
 impl Plugin for Probe {
     fn describe() -> Descriptor {
         let mut descriptor = guest::descriptor("probe");
+        // All that there is beyond `read`: whether it is given is the
+        // operator's to say, and what it does with it the boundary's.
+        for (upstream, group, rights) in MORE {
+            if let Some(found) = descriptor
+                .upstreams
+                .iter_mut()
+                .find(|u| u.name == *upstream)
+            {
+                found.rights.extend(rights.iter().map(|allow| Right {
+                    group: (*group).into(),
+                    allow: (*allow).into(),
+                }));
+            }
+        }
         for name in ["script", "behaviour", "canary"] {
             descriptor.settings.push(setting(name));
         }
