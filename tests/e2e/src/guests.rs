@@ -47,7 +47,6 @@ pub fn bytes(name: &str) -> Vec<u8> {
 /// When it is not built.
 #[must_use]
 pub fn program() -> PathBuf {
-    // target/debug/deps/THIS-HASH, or wherever build directories are.
     let program = root().join("target/debug/baton-host");
     assert!(
         program.is_file(),

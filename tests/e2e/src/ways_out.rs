@@ -14,6 +14,9 @@ type Answer = Result<Response<Bytes>, Refusal>;
 type Sending = Pin<Box<dyn Future<Output = Answer> + Send + 'static>>;
 
 /// An answer of status 200.
+///
+/// # Errors
+/// Never.
 pub fn ok(body: impl Into<Bytes>) -> Answer {
     Ok(Response::new(body.into()))
 }

@@ -22,6 +22,9 @@ static TEXT: &[u8; 16 << 10] = &{
     text
 };
 
+/// Name, kind, attributes, and rights as pairs of group and right.
+type UpstreamText = (String, String, Attributes, Vec<(String, String)>);
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Text {
@@ -31,7 +34,7 @@ struct Text {
     setting_kind: Option<String>,
     kinds: Option<Vec<String>>,
     traits: Option<Vec<String>>,
-    upstreams: Option<Vec<(String, String, Attributes, Vec<(String, String)>)>>,
+    upstreams: Option<Vec<UpstreamText>>,
     attributes: Option<Attributes>,
     /// How many copies of the last setting, kind and right to declare.
     repeat: Option<usize>,
