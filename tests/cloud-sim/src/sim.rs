@@ -339,7 +339,7 @@ impl SimHandle {
                     }
                     Err(error) => drop(ready.send(Err(error))),
                 }
-                runtime.shutdown_background();
+                runtime.shutdown_timeout(std::time::Duration::from_secs(5));
             })?;
         let sim = started
             .recv()
