@@ -36,6 +36,7 @@ pub(super) fn init(early: &Early) {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(super::output::colour())
         .with_writer(std::io::stderr);
     // A second initialisation (an embedder's own) stays.
     let _ = if console {

@@ -1,12 +1,7 @@
 //! The one place that prints: data to standard output, talk to standard error,
 //! readable without colour. Strings of plugins and clusters are cleaned before
-//! they get here or by [`plain`].
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this module is where printing happens"
-)]
-
+//! they get here or by [`plain`]. A pipe that nobody reads any more (`| head`)
+//! is not an error of ours, so what cannot be written is dropped.
 use std::io::{IsTerminal as _, Write as _};
 
 use super::exit::CliError;
@@ -25,12 +20,7 @@ impl Printer {
 
     /// Data: text for people.
     pub fn text(self, text: &str) {
-        let mut out = std::io::stdout().lock();
-        // A closed pipe (`| head`) is not an error of ours.
-        let _ = out.write_all(text.as_bytes());
-        if !text.ends_with('\n') {
-            let _ = out.write_all(b"\n");
-        }
+        data(text.strip_suffix('\n').unwrap_or(text));
     }
 
     /// Data: one JSON value.
@@ -45,7 +35,7 @@ impl Printer {
             let value = serde_json::json!({
                 "error": { "message": error.message, "hint": error.hint, "exit": error.exit as u8 }
             });
-            eprintln!("{value}");
+            say(&value.to_string());
             return;
         }
         let (red, cyan, reset) = if colour() {
@@ -53,24 +43,25 @@ impl Printer {
         } else {
             ("", "", "")
         };
-        eprintln!("{red}error:{reset} {}", error.message);
+        say(&format!("{red}error:{reset} {}", error.message));
         if let Some(hint) = &error.hint {
-            eprintln!("{cyan}hint:{reset} {hint}");
+            say(&format!("{cyan}hint:{reset} {hint}"));
         }
     }
 }
 
 /// A line to standard error.
 pub fn say(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// A line to standard output without a printer, for generated text.
 pub fn data(text: &str) {
-    println!("{text}");
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
-fn colour() -> bool {
+/// Whether standard error is a terminal whose owner wants colours.
+pub(super) fn colour() -> bool {
     std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
