@@ -179,7 +179,11 @@ impl Wire {
                 tokio::time::timeout(shared.limits.attempt, self.attempt(shared, out, fresh)).await;
             drop(permit);
             let (class, limit, outcome) = match sent {
-                Ok(Ok(answer)) => (self.classify(&answer, out), policy.attempts, Ok(answer)),
+                Ok(Ok(answer)) => (
+                    self.classify(shared, &answer, out),
+                    policy.attempts,
+                    Ok(answer),
+                ),
                 Ok(Err(Failure::Final(error))) => return Err(error),
                 Ok(Err(Failure::NoConnection(error))) => {
                     (Class::Transient(None), policy.connects, Err(error))
@@ -248,10 +252,10 @@ impl Wire {
             .await
             .map_err(|error| self.no_answer(error))?;
         if answer.status().is_redirection() {
-            return Err(Failure::Final(UpstreamError::Withheld(format!(
-                "{} answered with a redirect, which is never followed",
-                self.what
-            ))));
+            return Err(Failure::Final(UpstreamError::Answer {
+                what: self.what.clone(),
+                reason: "a redirect, which is never followed".to_owned(),
+            }));
         }
         let collected = answer::collect(answer, shared.limits.answer, &shared.budget).await;
         collected.map_err(|error| match error {
@@ -342,7 +346,7 @@ impl Wire {
         }
     }
 
-    fn classify(&self, answer: &Collected, out: &Outgoing) -> Class {
+    fn classify(&self, shared: &Shared, answer: &Collected, out: &Outgoing) -> Class {
         let class = match self.kind {
             Kind::Cluster => retry::kubernetes(answer.status, &answer.headers, &answer.body),
             _ if answer.status.as_u16() < 400 => Class::Done,
@@ -353,7 +357,8 @@ impl Wire {
         let json = !matches!(self.kind, Kind::Iam);
         if class == Class::Done && answer.status.is_success() && json {
             let whole = serde_json::from_slice::<serde::de::IgnoredAny>(&answer.body).is_ok();
-            if !whole {
+            // Who sends credentials back is not given new ones.
+            if !whole && !answer.echoes(&shared.auth.canaries()) {
                 tracing::debug!(
                     upstream = self.name,
                     operation = out.label,

@@ -626,7 +626,7 @@ async fn redirects_are_refused_and_not_followed() {
     let to = target.url.to_string();
     let eks = serve(None, move |_, _| reply(307, &[("location", &to)], "")).await;
     let upstreams = upstreams(&eks);
-    let Err(Refusal::Denied(why)) = get(&upstreams, ENTRIES).await else {
+    let Err(Refusal::Unreachable(why)) = get(&upstreams, ENTRIES).await else {
         panic!()
     };
     assert_eq!(why, "EKS answered with a redirect, which is never followed");
