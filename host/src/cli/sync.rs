@@ -13,7 +13,8 @@ use crate::c1z::FileOptions;
 use crate::credentials::env::Env;
 use crate::credentials::settings::AwsSettings;
 use crate::job::{self, Job, JobError, Outcome};
-use crate::sync::Options;
+use crate::sandbox::CallError;
+use crate::sync::{Options, SyncError};
 
 /// How long a sync may take to stop by itself after a signal.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(3);
@@ -135,9 +136,7 @@ pub(super) async fn sync(invocation: &Invocation, printer: Printer) -> Result<Ex
     display.finish();
     let outcome = match result {
         None => return Err(interrupted()),
-        Some(Err(JobError::Sync { source, .. }))
-            if matches!(*source, crate::sync::SyncError::Cancelled) =>
-        {
+        Some(Err(JobError::Sync { source, .. })) if matches!(*source, SyncError::Cancelled) => {
             return Err(interrupted());
         }
         Some(result) => result?,
@@ -293,7 +292,11 @@ impl From<JobError> for CliError {
             JobError::Credentials(error) => error.into(),
             JobError::Upstream(error) => error.into(),
             JobError::Sync { source, problems } => {
+                let refused = refused_here(&source, &problems);
                 let mut error = CliError::from(*source);
+                if let Some(problem) = refused {
+                    return CliError::new(Exit::Plugin, problem);
+                }
                 if error.hint.is_none()
                     && let Some(problem) = problems.first()
                 {
@@ -303,4 +306,25 @@ impl From<JobError> for CliError {
             }
         }
     }
+}
+
+/// A sandbox learns no more of a refusal at the boundary than that it was one;
+/// here is what was refused and why.
+fn refused_here(source: &SyncError, problems: &[String]) -> Option<String> {
+    let SyncError::Call {
+        doing,
+        source: CallError::Connector(error),
+    } = source
+    else {
+        return None;
+    };
+    let value = |key: &str| crate::plugin::attribute(&error.attributes, key);
+    if error.kind != "not-permitted" || value("status").is_some() {
+        return None;
+    }
+    let operation = value("operation")?;
+    let problem = problems
+        .iter()
+        .find(|problem| problem.contains(operation))?;
+    Some(plain(&format!("{doing}: {problem}")))
 }
