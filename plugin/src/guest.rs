@@ -186,6 +186,8 @@ fn start(request: &Request) -> Result<FutureIncomingResponse, Failure> {
 fn failure(code: ErrorCode) -> Failure {
     match code {
         ErrorCode::HttpRequestDenied => Failure::Denied,
+        // The host's own sentence.
+        ErrorCode::InternalError(Some(why)) => Failure::Unavailable(why),
         other => Failure::Unavailable(format!("{other:?}")),
     }
 }

@@ -140,6 +140,9 @@ fn hint(kind: &str, request: &Request) -> Option<String> {
             "add to the IAM policy of the role: {{\"Effect\": \"Allow\", \"Action\": \"{}\", \"Resource\": \"*\"}}",
             request.operation
         )),
+        ("not-found", "eks") if request.operation == "eks:DescribeCluster" => Some(
+            "check the name of the cluster, its region, and that the role is of its account".into(),
+        ),
         ("unauthenticated", "kubernetes") => {
             Some("map the identity into the cluster: aws eks create-access-entry --cluster-name CLUSTER --principal-arn ARN".into())
         }
