@@ -121,7 +121,6 @@ impl From<crate::upstream::UpstreamError> for CliError {
             | Error::NotPermitted { .. }
             | Error::Clock { .. }
             | Error::Credentials(_) => Exit::Denied,
-            Error::Withheld(_) => Exit::Plugin,
             _ => Exit::Unavailable,
         };
         CliError::new(exit, error.to_string())

@@ -121,7 +121,6 @@ impl From<UpstreamError> for Refusal {
         match error {
             UpstreamError::TooLarge { what, limit } => Self::TooLarge { what, limit },
             UpstreamError::Timeout { .. } => Self::Timeout(error.to_string()),
-            UpstreamError::Withheld(why) => Self::Denied(why),
             other => Self::Unreachable(other.to_string()),
         }
     }

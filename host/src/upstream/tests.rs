@@ -801,7 +801,7 @@ async fn an_upstream_that_echoes_a_credential_is_cut_off() {
     for answer in replies {
         let eks = serve(None, move |_, _| answer.clone()).await;
         let upstreams = upstreams(&eks);
-        let Err(Refusal::Denied(why)) = get(&upstreams, ENTRIES).await else {
+        let Err(Refusal::Unreachable(why)) = get(&upstreams, ENTRIES).await else {
             panic!()
         };
         assert!(
@@ -820,7 +820,7 @@ async fn an_upstream_that_echoes_a_credential_is_cut_off() {
                     cluster(move |_, _| reply(status, &[], body.clone())).await;
                 assert!(matches!(
                     get(&upstreams, NAMESPACES).await,
-                    Err(Refusal::Denied(_))
+                    Err(Refusal::Unreachable(_))
                 ));
             }
         }

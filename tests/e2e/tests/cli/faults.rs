@@ -197,7 +197,7 @@ fn an_echo_of_credentials_reaches_nobody() {
             .set("BATON_LOG_LEVEL", "debug")
             .set("BATON_LOG_FORMAT", "json");
         let run = host.run(&[]).fails(
-            6,
+            5,
             &[
                 "error: ",
                 "holds a credential of this session and is withheld",
@@ -225,4 +225,19 @@ fn an_echo_of_credentials_reaches_nobody() {
         }
         assert!(!host.file().exists());
     }
+}
+
+/// Even where the kind may be missing: this is no lack of rights.
+#[test]
+fn an_echo_in_an_optional_kind_fails_the_sync_too() {
+    gives_up(
+        Fault::always("kubernetes:list configmaps", Effect::Echo),
+        5,
+        &["holds a credential of this session and is withheld"],
+    );
+    gives_up(
+        Fault::always("eks:ListPodIdentityAssociations", Effect::Echo),
+        5,
+        &["holds a credential of this session and is withheld"],
+    );
 }
