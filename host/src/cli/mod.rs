@@ -33,7 +33,7 @@ use output::Printer;
 pub fn main(args: Vec<OsString>, environment: Vec<(OsString, OsString)>) -> ExitCode {
     if args.get(1).is_some_and(|arg| arg == "compile-trial") {
         return match crate::sandbox::compile_trial() {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(trial) => ExitCode::from(trial.status()),
             Err(error) => {
                 output::say(&format!("{error:#}"));
                 ExitCode::from(1)

@@ -1,6 +1,8 @@
 //! From bytes to a compiled component, suspicious all the way: size, digest,
-//! kind of file, world, imports, a trial compilation in a limited child, and
-//! only then ours. There is no cache on disk: compiling takes a fraction of a
+//! kind of file, a trial in a limited child that reads and compiles it, and
+//! only then world, imports and compilation here. Reading is part of the
+//! trial: types nested deeply enough overflow the stack of whoever decodes
+//! them, which ends a process. There is no cache on disk: compiling takes a fraction of a
 //! second, and native code that somebody else may write is not worth it.
 
 use std::process::Stdio;
@@ -27,6 +29,8 @@ pub const SIZE: u64 = 16 << 20;
 const CHILD_MEMORY: u64 = 1 << 30;
 /// CPU seconds of the trial compilation.
 const CHILD_CPU: u64 = 60;
+/// Stack of the trial, in bytes: half of what the same work has in the host.
+const CHILD_STACK: usize = 1 << 20;
 /// Wall time of the trial compilation.
 const CHILD_WALL: Duration = Duration::from_secs(120);
 /// The contract that this host speaks; types never change within 0.1.x.
@@ -142,11 +146,24 @@ impl Component {
     ) -> Result<Component, ComponentError> {
         let size = bytes.len() as u64;
         let digest = digest(&bytes);
-        let (world, imports) = inspect(&bytes)?;
+        kind_of_file(&bytes)?;
+        let mut trial = Trial::Compiles;
         if let Precompile::Child(program) = &sandbox.inner.precompile
             && !known(&digest)
         {
-            compile_in_child(program, &bytes).await?;
+            trial = try_in_child(program, &bytes).await?;
+        }
+        let (bytes, inspected) = tokio::task::spawn_blocking(move || {
+            let inspected = inspect(&bytes);
+            (bytes, inspected)
+        })
+        .await
+        .map_err(|error| ComponentError::Compile(error.to_string()))?;
+        let (world, imports) = inspected?;
+        if trial == Trial::NoConnector {
+            return Err(ComponentError::Compile(
+                "its trial found that it is no connector".into(),
+            ));
         }
         let engine = sandbox.inner.engine.clone();
         let pre = tokio::task::spawn_blocking(move || {
@@ -244,24 +261,31 @@ pub fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
-/// World and imports, from the type of the component, without compiling it.
-fn inspect(bytes: &[u8]) -> Result<(World, Vec<String>), ComponentError> {
+/// What can be told without reading further than the header.
+fn kind_of_file(bytes: &[u8]) -> Result<(), ComponentError> {
     if bytes.len() as u64 > SIZE {
         return Err(ComponentError::Size {
             size: bytes.len() as u64,
         });
     }
     match bytes.get(..8) {
-        Some(b"\0asm\x01\0\0\0") => return Err(ComponentError::CoreModule),
-        Some(header) if header.starts_with(b"\0asm") => {}
-        _ => return Err(ComponentError::NotWasm),
+        Some(b"\0asm\x01\0\0\0") => Err(ComponentError::CoreModule),
+        Some(header) if header.starts_with(b"\0asm") => Ok(()),
+        _ => Err(ComponentError::NotWasm),
     }
+}
+
+/// World and imports, from the type of the component, without compiling it.
+fn inspect(bytes: &[u8]) -> Result<(World, Vec<String>), ComponentError> {
+    kind_of_file(bytes)?;
     let decoded = wit_component::decode(bytes)
         .map_err(|error| ComponentError::Invalid(format!("{error:#}")))?;
     let DecodedWasm::Component(resolve, world) = decoded else {
         return Err(ComponentError::Invalid("it is a WIT package".into()));
     };
-    let world = &resolve.worlds[world];
+    let Some(world) = resolve.worlds.get(world) else {
+        return Err(ComponentError::Invalid("it has no world".into()));
+    };
     let names = |items: &IndexMap<WorldKey, WorldItem>| -> Vec<String> {
         items
             .keys()
@@ -315,12 +339,32 @@ fn check_world(exports: &[String]) -> Result<(), ComponentError> {
     }
 }
 
-/// The body of the hidden subcommand: limits itself, then compiles what comes
-/// on standard input and throws the result away.
+/// How a trial ends that ends well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// The component can be read and compiled.
+    Compiles,
+    /// It can be read, and is not what this host runs.
+    NoConnector,
+}
+
+impl Trial {
+    /// The child's exit status.
+    #[must_use]
+    pub fn status(self) -> u8 {
+        match self {
+            Trial::Compiles => 0,
+            Trial::NoConnector => 3,
+        }
+    }
+}
+
+/// The body of the hidden subcommand: limits itself, then reads and compiles
+/// what comes on standard input and throws the result away.
 ///
 /// # Errors
 /// When the limits cannot be set or the component does not compile.
-pub fn compile_trial() -> anyhow::Result<()> {
+pub fn compile_trial() -> anyhow::Result<Trial> {
     use anyhow::Context as _;
     use rustix::process::{Resource, Rlimit, setrlimit};
     use std::io::Read as _;
@@ -333,12 +377,24 @@ pub fn compile_trial() -> anyhow::Result<()> {
     setrlimit(Resource::Core, limit(0)).context("cannot forbid core files")?;
     let mut bytes = Vec::new();
     std::io::stdin().take(SIZE + 1).read_to_end(&mut bytes)?;
-    let engine = wasmtime::Engine::new(&engine_config(None))?;
-    wasmtime::component::Component::from_binary(&engine, &bytes)?;
-    Ok(())
+    let work = move || {
+        if inspect(&bytes).is_err() {
+            // The host says in its own words why.
+            return Ok(Trial::NoConnector);
+        }
+        let engine = wasmtime::Engine::new(&engine_config(None))?;
+        wasmtime::component::Component::from_binary(&engine, &bytes)?;
+        Ok(Trial::Compiles)
+    };
+    std::thread::Builder::new()
+        .stack_size(CHILD_STACK)
+        .spawn(work)
+        .context("cannot start a thread")?
+        .join()
+        .unwrap_or_else(|_| Err(anyhow::anyhow!("the component breaks whoever reads it")))
 }
 
-async fn compile_in_child(program: &std::path::Path, bytes: &[u8]) -> Result<(), ComponentError> {
+async fn try_in_child(program: &std::path::Path, bytes: &[u8]) -> Result<Trial, ComponentError> {
     let stopped = |reason: String| ComponentError::Compile(reason);
     let mut child = tokio::process::Command::new(program)
         .arg("compile-trial")
@@ -368,15 +424,19 @@ async fn compile_in_child(program: &std::path::Path, bytes: &[u8]) -> Result<(),
         )));
     };
     match status {
-        Ok(status) if status.success() => Ok(()),
+        Ok(status) if status.success() => Ok(Trial::Compiles),
+        Ok(status) if status.code() == Some(Trial::NoConnector.status().into()) => {
+            Ok(Trial::NoConnector)
+        }
         Ok(status) => {
             let said = super::imports::clean(String::from_utf8_lossy(&said).trim(), 300);
             if status.code().is_some() && !said.is_empty() && !said.contains("memory allocation") {
                 Err(ComponentError::Invalid(said))
             } else {
                 Err(stopped(format!(
-                    "it needed more than {} MiB of memory or {CHILD_CPU} s of CPU time",
-                    CHILD_MEMORY >> 20
+                    "it needed more than {} MiB of memory, {} MiB of stack or {CHILD_CPU} s of CPU time",
+                    CHILD_MEMORY >> 20,
+                    CHILD_STACK >> 20
                 )))
             }
         }

@@ -17,7 +17,7 @@ mod limits;
 mod task;
 
 pub use component::SIZE as COMPONENT_SIZE;
-pub use component::{CONTRACT, Component, ComponentError, World, compile_trial, digest};
+pub use component::{CONTRACT, Component, ComponentError, Trial, World, compile_trial, digest};
 pub use connector::{CallError, Connector};
 pub use engine::{Precompile, Sandbox, SandboxConfig, SandboxError};
 pub use imports::Observer;

@@ -53,6 +53,21 @@ pub fn with_module(mut component: Vec<u8>, module: &[u8]) -> Vec<u8> {
     component
 }
 
+/// A component that holds the type of a component that holds the type of a
+/// component, `depth` deep: three bytes a level, and a frame of the stack of
+/// whoever decodes it.
+#[must_use]
+pub fn nested_types(depth: usize) -> Vec<u8> {
+    let mut component = b"\0asm\x0d\0\x01\0".to_vec();
+    let mut types = vec![1];
+    for _ in 0..depth {
+        types.extend([0x41, 1, 1]);
+    }
+    types.extend([0x70, 0x7d]);
+    section(7, &types, &mut component);
+    component
+}
+
 /// A component whose one import is a function that takes a list of a list of
 /// a list, `depth` deep.
 #[must_use]

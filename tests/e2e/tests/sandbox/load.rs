@@ -247,6 +247,51 @@ async fn a_compile_bomb_is_stopped_in_the_child() {
     assert!(peak() < 1 << 30, "the host itself used {} bytes", peak());
 }
 
+/// Decoding 300 KB of nested types once overflowed the stack of the host, and
+/// the process was aborted before any trial.
+#[tokio::test]
+async fn types_that_overflow_a_decoder_end_the_child_and_not_the_host() {
+    let sandbox = careful();
+    for depth in [20_000, 100_000, 5_000_000] {
+        let error = soon(Component::load(
+            &sandbox,
+            bombs::nested_types(depth),
+            |_| false,
+        ))
+        .await
+        .expect_err("it loaded");
+        assert!(
+            matches!(error, ComponentError::Compile(_)),
+            "{depth}: {error}"
+        );
+    }
+}
+
+/// What the child finds to be no connector is refused in the host's words.
+#[tokio::test]
+async fn a_trial_does_not_blur_why_a_file_is_refused() {
+    let sandbox = careful();
+    for (name, is) in [
+        ("other-world", "it exports"),
+        ("other-version", "0.2.0"),
+        ("wants-environment", "wasi:cli/environment@0.2.2"),
+    ] {
+        let error = soon(Component::load(&sandbox, guests::bytes(name), |_| false))
+            .await
+            .expect_err(name);
+        assert!(
+            !matches!(error, ComponentError::Compile(_)),
+            "{name}: {error}"
+        );
+        assert!(error.to_string().contains(is), "{name}: {error}");
+    }
+    let cut = guests::bytes("probe")[..5_000].to_vec();
+    let error = soon(Component::load(&sandbox, cut, |_| false))
+        .await
+        .expect_err("it loaded");
+    assert!(matches!(error, ComponentError::Invalid(_)), "{error}");
+}
+
 #[tokio::test]
 async fn a_digest_that_the_lock_knows_is_not_tried_again() {
     let sandbox = Sandbox::new(SandboxConfig {
