@@ -151,6 +151,10 @@ impl Proxies {
     }
 }
 
+/// Refused requests of one task that get an audit record each: a guest can
+/// make them as fast as it runs, and a log has to end somewhere.
+const AUDITED: u64 = 10_000;
+
 /// One task's upstreams.
 #[derive(Clone)]
 pub struct Upstreams(Arc<Inner>);
@@ -329,8 +333,15 @@ impl Inner {
             }
         };
         let sentence = denial.sentence(&self.plugin);
-        tracing::warn!(target: "audit", upstream = name, operation = denial.operation(), decision = "denied",
-            plugin = self.plugin, "{sentence}");
+        let nth = self.shared.stats.refused();
+        if nth <= AUDITED {
+            tracing::warn!(target: "audit", upstream = name, operation = denial.operation(), decision = "denied",
+                plugin = self.plugin, "{sentence}");
+        }
+        if nth == AUDITED {
+            tracing::warn!(target: "audit", plugin = self.plugin,
+                "{AUDITED} requests were refused; more of this task are counted and not written");
+        }
         self.shared
             .stats
             .count(name, denial.operation(), |counts| counts.denied += 1);

@@ -2,13 +2,20 @@
 //! the audit log.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
 /// Distinct sentences that are kept.
 const SENTENCES: usize = 32;
+/// Distinct operations of one upstream that are counted apart. Those of the
+/// ceiling are few; a guest can make up any number of names.
+const OPERATIONS: usize = 64;
+/// Length of an operation's name, in bytes.
+const NAME: usize = 128;
+/// What the others are counted as.
+const OTHERS: &str = "others";
 
 /// Numbers of one operation on one upstream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -68,6 +75,7 @@ pub struct Stats {
     counts: Mutex<BTreeMap<String, BTreeMap<String, Counts>>>,
     in_flight: Arc<AtomicUsize>,
     problems: Mutex<Vec<String>>,
+    refusals: AtomicU64,
 }
 
 /// A request under way.
@@ -84,12 +92,19 @@ impl Stats {
     /// Changes the numbers of an operation.
     pub fn count(&self, upstream: &str, operation: &str, change: impl FnOnce(&mut Counts)) {
         let mut all = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        change(
-            all.entry(upstream.to_owned())
-                .or_default()
-                .entry(operation.to_owned())
-                .or_default(),
-        );
+        let operations = all.entry(upstream.to_owned()).or_default();
+        let room = operations.len() < OPERATIONS && operation.len() <= NAME;
+        let name = if room || operations.contains_key(operation) {
+            operation
+        } else {
+            OTHERS
+        };
+        change(operations.entry(name.to_owned()).or_default());
+    }
+
+    /// Counts a refused request; which one it is, from 1.
+    pub fn refused(&self) -> u64 {
+        self.refusals.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Begins a request, unless `limit` are under way.

@@ -602,6 +602,37 @@ async fn what_is_denied_opens_no_socket_and_names_the_right() {
     assert_eq!((stats.problems.len(), stats.in_flight), (7, 0));
 }
 
+/// A guest can make up names for as long as it runs; each was once kept.
+#[tokio::test]
+async fn operations_that_a_guest_makes_up_are_not_kept_one_by_one() {
+    let eks = serve(None, |_, _| ok("{}")).await;
+    let upstreams = upstreams(&eks);
+    for n in 0..1_000 {
+        let uri = format!("http://kubernetes/api/v1/thing{n}");
+        assert!(matches!(
+            get(&upstreams, &uri).await,
+            Err(Refusal::Denied(_))
+        ));
+    }
+    let long = format!("http://kubernetes/api/v1/{}", "x".repeat(4_000));
+    assert!(get(&upstreams, &long).await.is_err());
+    assert!(
+        get(&upstreams, "http://kubernetes/api/v1/secrets")
+            .await
+            .is_err()
+    );
+    let stats = upstreams.stats();
+    let operations = &stats.upstreams["kubernetes"];
+    assert!(
+        operations.len() <= 65,
+        "{} operations are kept",
+        operations.len()
+    );
+    assert!(operations.keys().all(|name| name.len() <= 128));
+    assert_eq!(stats.of("kubernetes").denied, 1_002, "all are counted");
+    assert_eq!(eks.connections(), 0);
+}
+
 #[tokio::test]
 async fn more_requests_than_allowed_are_refused_at_once() {
     let eks = serve(None, |_, _| ok("{}")).await;
