@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex as Line, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
 /// Requests in flight to one endpoint of one account.
@@ -40,6 +40,8 @@ impl Rates {
 #[derive(Debug)]
 pub struct Limiter {
     slots: Arc<Semaphore>,
+    /// Who waits, in order. Only the first looks at the time.
+    line: Line<()>,
     state: Mutex<State>,
 }
 
@@ -65,19 +67,24 @@ impl Default for Limiter {
     fn default() -> Self {
         Self {
             slots: Arc::new(Semaphore::new(IN_FLIGHT)),
+            line: Line::new(()),
             state: Mutex::new(State::new(Instant::now())),
         }
     }
 }
 
 impl Limiter {
-    /// Waits for a turn.
+    /// Waits for a turn. Who gives up while waiting has taken none: else a
+    /// guest that begins and drops requests would use up the time of all
+    /// others of its account.
     pub async fn acquire(&self) -> Permit {
         let slot = self.slots.clone().acquire_owned().await.ok();
-        let turn = self.lock().turn(Instant::now());
-        if let Some(turn) = turn {
-            sleep_until(turn).await;
+        let _first = self.line.lock().await;
+        let due = self.lock().due(Instant::now());
+        if let Some(due) = due {
+            sleep_until(due).await;
         }
+        self.lock().begin(Instant::now());
         Permit(slot)
     }
 
@@ -133,14 +140,18 @@ impl State {
         }
     }
 
-    /// When this request may begin; `None`: now.
-    fn turn(&mut self, now: Instant) -> Option<Instant> {
+    /// When the next request may begin; `None`: now.
+    fn due(&self, now: Instant) -> Option<Instant> {
+        (self.rate.is_some() && self.next > now).then_some(self.next)
+    }
+
+    /// A request begins.
+    fn begin(&mut self, now: Instant) {
         self.roll(now);
         self.begun += 1;
-        let rate = self.rate?;
-        let turn = self.next.max(now);
-        self.next = turn + Duration::from_secs_f64(1.0 / rate);
-        (turn > now).then_some(turn)
+        if let Some(rate) = self.rate {
+            self.next = self.next.max(now) + Duration::from_secs_f64(1.0 / rate);
+        }
     }
 
     fn roll(&mut self, now: Instant) {
@@ -173,7 +184,10 @@ mod tests {
     fn nothing_waits_until_the_first_throttle() {
         let now = Instant::now();
         let mut state = State::new(now);
-        assert!((0..1000).all(|_| state.turn(now).is_none()));
+        assert!((0..1000).all(|_| {
+            state.begin(now);
+            state.due(now).is_none()
+        }));
     }
 
     #[test]
@@ -181,7 +195,7 @@ mod tests {
         let start = Instant::now();
         let mut state = State::new(start);
         for _ in 0..20 {
-            state.turn(start);
+            state.begin(start);
         }
         for _ in 0..20 {
             state.throttled(start);
@@ -192,7 +206,11 @@ mod tests {
             state.rate
         );
         let turns: Vec<_> = (0..15)
-            .map(|_| state.turn(start).unwrap_or(start))
+            .map(|_| {
+                let turn = state.due(start).unwrap_or(start);
+                state.begin(start);
+                turn
+            })
             .collect();
         let took = turns.last().unwrap().duration_since(start).as_secs_f64();
         assert!(
@@ -212,6 +230,21 @@ mod tests {
             state.succeeded();
         }
         assert_eq!(state.rate, None);
+    }
+
+    #[tokio::test]
+    async fn requests_that_are_given_up_take_nobodys_turn() {
+        use futures_util::FutureExt as _;
+        let limiter = Limiter::default();
+        drop(limiter.acquire().await);
+        limiter.throttled();
+        assert_eq!(limiter.rate(), Some(FLOOR));
+        // Each of these once took half a second of everybody's time.
+        for _ in 0..10_000 {
+            let _ = limiter.acquire().now_or_never();
+        }
+        let next = tokio::time::timeout(Duration::from_secs(10), limiter.acquire()).await;
+        assert!(next.is_ok(), "nobody's turn came");
     }
 
     #[tokio::test]
