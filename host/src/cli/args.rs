@@ -33,6 +33,8 @@ pub(super) fn variable(flag: &str) -> String {
 pub(super) struct Early {
     pub(super) plugin: Option<PathBuf>,
     pub(super) lock: PathBuf,
+    /// Whether somebody named the lock: one that is then missing is an error.
+    pub(super) lock_named: bool,
     pub(super) log_level: String,
     pub(super) log_format: Option<String>,
     pub(super) json: bool,
@@ -57,9 +59,11 @@ pub(super) fn early(args: &[OsString], environment: &Environment) -> Early {
         environment.get(&variable(flag)).cloned()
     };
     let level = get("log-level", None).unwrap_or_default();
+    let lock = get("lock", None).map(PathBuf::from);
     Early {
         plugin: get("plugin", None).map(PathBuf::from),
-        lock: get("lock", None).map_or_else(|| PathBuf::from("baton.lock"), PathBuf::from),
+        lock_named: lock.is_some(),
+        lock: lock.unwrap_or_else(|| PathBuf::from("baton.lock")),
         log_level: match level.as_str() {
             "debug" | "warn" | "error" | "trace" => level,
             _ => "info".into(),
@@ -146,25 +150,29 @@ const HOST: &[Flag] = &[
     ),
 ];
 
-/// Names that no setting of a plugin may take.
+/// Names that no setting of a plugin may take: every flag and argument of
+/// every command, and variables that mean something else.
 pub(super) fn reserved() -> Vec<String> {
-    HOST.iter()
-        .map(|flag| flag.name)
-        .chain(
-            crate::credentials::settings::SETTINGS
-                .iter()
-                .map(|setting| setting.name),
-        )
-        .chain([
-            "help",
-            "version",
-            "client-id",
-            "provisioning",
-            "config",
-            "resume",
-        ])
-        .map(str::to_owned)
-        .collect()
+    fn names(command: &clap::Command, all: &mut Vec<String>) {
+        all.extend(command.get_arguments().map(|arg| arg.get_id().to_string()));
+        for below in command.get_subcommands() {
+            names(below, all);
+        }
+    }
+    let mut all = [
+        "help",
+        "version",
+        "client-id",
+        "provisioning",
+        "ticketing",
+        "tmpdir",
+        "config",
+        "resume",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    names(&command(None), &mut all);
+    all
 }
 
 fn arg(flag: &Flag, heading: &'static str) -> Arg {
@@ -367,10 +375,15 @@ impl Invocation {
         environment: Environment,
         early: Early,
     ) -> Result<Parsed, CliError> {
-        let precompile = std::env::current_exe().map_or(Precompile::Trusted, Precompile::Child);
+        let own = std::env::current_exe().map_err(|error| {
+            CliError::new(
+                Exit::Failure,
+                format!("cannot find this program, which tries unknown plugins first: {error}"),
+            )
+        })?;
         let sandbox = Sandbox::new(SandboxConfig {
             slots: 0,
-            precompile,
+            precompile: Precompile::Child(own),
         })?;
         let lock = Lock::read(&early.lock)?;
         // Commands that take the plugin's file as an argument, or none at all,
@@ -381,6 +394,14 @@ impl Invocation {
             .ok();
         let name = lenient.as_ref().and_then(ArgMatches::subcommand_name);
         let wants_plugin = !matches!(name, Some("plugin" | "completion" | "demo"));
+        if wants_plugin && early.lock_named && !lock.exists() {
+            // Without a lock any plugin runs; whoever names one means it.
+            return Err(CliError::new(
+                Exit::Usage,
+                format!("there is no lock file {}", early.lock.display()),
+            )
+            .hint("`baton-host plugin approve FILE` writes it; without --lock and BATON_LOCK none is needed"));
+        }
         let plugin = match &early.plugin {
             Some(path) if wants_plugin => {
                 Some(Plugin::load(&sandbox, path, &lock, &reserved()).await)
@@ -548,6 +569,42 @@ mod tests {
     #[test]
     fn the_command_is_well_formed() {
         command(None).debug_assert();
+    }
+
+    /// `permissions` once took the text of a plugin's number for its own.
+    #[test]
+    fn no_setting_can_take_the_place_of_an_argument() {
+        let reserved = reserved();
+        for name in [
+            "file",
+            "role-arn",
+            "external-id",
+            "account-id",
+            "no-config-maps",
+            "group",
+            "yes",
+            "wasm",
+            "output",
+            "module",
+            "keep",
+            "shell",
+            "help",
+            "tmpdir",
+        ] {
+            assert!(reserved.iter().any(|taken| taken == name), "{name}");
+        }
+        for name in ["eks-region", "eks-cluster-name", "namespace-entitlements"] {
+            assert!(!reserved.iter().any(|taken| taken == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_lock_that_was_named_is_told_from_the_one_that_may_be_absent() {
+        let env = Environment::new();
+        assert!(!early(&words(&["baton-host", "check"]), &env).lock_named);
+        assert!(early(&words(&["baton-host", "--lock=a.lock"]), &env).lock_named);
+        let env = Environment::from([("BATON_LOCK".to_owned(), "a.lock".to_owned())]);
+        assert!(early(&words(&["baton-host", "check"]), &env).lock_named);
     }
 
     #[test]

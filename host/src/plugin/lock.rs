@@ -140,6 +140,12 @@ impl Lock {
         })
     }
 
+    /// Whether there is one.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.content.is_some()
+    }
+
     /// Where it is, or would be.
     #[must_use]
     pub fn path(&self) -> &Path {
