@@ -26,7 +26,7 @@ impl Printer {
     /// Data: one JSON value.
     pub fn value(self, value: &impl serde::Serialize) {
         let text = serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{error}"));
-        self.text(&text);
+        self.text(&ascii_controls(&text));
     }
 
     /// An error, and its hint on a line of its own.
@@ -35,7 +35,7 @@ impl Printer {
             let value = serde_json::json!({
                 "error": { "message": error.message, "hint": error.hint, "exit": error.exit as u8 }
             });
-            say(&value.to_string());
+            say(&ascii_controls(&value.to_string()));
             return;
         }
         let (red, cyan, reset) = if colour() {
@@ -43,11 +43,31 @@ impl Printer {
         } else {
             ("", "", "")
         };
-        say(&format!("{red}error:{reset} {}", error.message));
+        // An upstream's own words may be among them.
+        say(&format!("{red}error:{reset} {}", one_line(&error.message)));
         if let Some(hint) = &error.hint {
-            say(&format!("{cyan}hint:{reset} {hint}"));
+            say(&format!("{cyan}hint:{reset} {}", one_line(hint)));
         }
     }
+}
+
+/// A message with whatever it quotes as one line.
+fn one_line(message: &str) -> String {
+    crate::sandbox::clean(&message.replace('\n', " "), 16 << 10)
+}
+
+/// JSON that a terminal can show: what JSON itself does not escape and a
+/// terminal obeys stands inside of strings only, where an escape is the same.
+fn ascii_controls(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && crate::sandbox::obeyed(c) {
+            safe.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
 }
 
 /// A line to standard error.
@@ -95,4 +115,34 @@ pub fn table(rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_whatever_it_quotes() {
+        let shown = one_line("EKS refuses `a`: no\nerror: forged\r\u{1b}[2J\u{9b}1m\u{202e}");
+        assert_eq!(
+            shown,
+            "EKS refuses `a`: no error: forged\\u{d}\\u{1b}[2J\\u{9b}1m\\u{202e}"
+        );
+    }
+
+    #[test]
+    fn json_for_a_terminal_is_the_same_json() {
+        let value = serde_json::json!({ "a": "x\u{9b}31m\u{7f}\u{202e}\u{2028}\u{1b}é" });
+        let text = ascii_controls(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(
+            !text.contains(['\u{9b}', '\u{7f}', '\u{202e}', '\u{2028}', '\u{1b}']),
+            "{text}"
+        );
+        assert!(text.contains('é') && text.contains('\n'));
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&text).unwrap(),
+            value
+        );
+    }
 }

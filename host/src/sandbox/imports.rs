@@ -70,6 +70,13 @@ impl Drop for Log {
     }
 }
 
+/// Whether a terminal or an editor obeys this character instead of showing it:
+/// control characters, line separators and marks of direction.
+pub(crate) fn obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Text of a stranger as one safe line of at most `limit` bytes.
 pub(crate) fn clean(text: &str, limit: usize) -> String {
     let mut out = String::with_capacity(text.len().min(limit));
@@ -78,9 +85,7 @@ pub(crate) fn clean(text: &str, limit: usize) -> String {
             out.push('…');
             break;
         }
-        if c.is_control()
-            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        {
+        if obeyed(c) {
             out.extend(c.escape_unicode());
         } else {
             out.push(c);
@@ -136,8 +141,8 @@ mod tests {
     #[test]
     fn control_and_direction_characters_become_visible() {
         assert_eq!(
-            clean("a\nb\u{1b}[2J\u{202e}c", 100),
-            "a\\u{a}b\\u{1b}[2J\\u{202e}c"
+            clean("a\nb\u{1b}[2J\u{202e}\u{2028}c", 100),
+            "a\\u{a}b\\u{1b}[2J\\u{202e}\\u{2028}c"
         );
     }
 

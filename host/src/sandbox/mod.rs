@@ -21,7 +21,7 @@ pub use component::{CONTRACT, Component, ComponentError, Trial, World, compile_t
 pub use connector::{CallError, Connector};
 pub use engine::{Precompile, Sandbox, SandboxConfig, SandboxError};
 pub use imports::Observer;
-pub(crate) use imports::clean;
+pub(crate) use imports::{clean, obeyed};
 pub use limits::Limits;
 pub use task::{Task, Usage};
 
