@@ -198,6 +198,22 @@ pub(super) fn connect(database: &Path) -> Result<Connection, rusqlite::Error> {
     Ok(db)
 }
 
+/// Lets the database grow to so many bytes and no further: a connector that
+/// lists without end fills the file, not the disk.
+pub(super) fn limit(db: &Connection, bytes: u64) -> Result<(), Error> {
+    let limiting = || Error::database("limiting the work file");
+    let page: i64 = db
+        .query_row("pragma page_size", [], |row| row.get(0))
+        .map_err(limiting())?;
+    let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(512);
+    db.pragma_update(
+        None,
+        "max_page_count",
+        pages.clamp(1, i64::from(u32::MAX - 1)),
+    )
+    .map_err(limiting())
+}
+
 /// Creates what is missing: tables and later columns. Safe to repeat, and a
 /// no-op on a complete file.
 pub(super) fn migrate(db: &Connection) -> Result<(), Error> {

@@ -116,6 +116,37 @@ fn foreign(path: &Path, sql: &str) {
     container::encode(&database, &container::create_private(path).unwrap(), path).unwrap();
 }
 
+/// A connector that lists without end would else fill the disk.
+#[test]
+fn a_sync_without_end_stops_at_the_size_that_can_be_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.c1z");
+    write(&path);
+    let before = fs::read(&path).unwrap();
+    let options = FileOptions {
+        max_decoded_bytes: 1 << 20,
+        ..FileOptions::default()
+    };
+    let mut writer = Writer::open(&path, SyncType::Full, &options).unwrap();
+    let mut written = 0;
+    let error = loop {
+        let mut row = resource("role", &written.to_string());
+        row.description = "x".repeat(8 << 10);
+        match writer.put_resource(&row) {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 200, "{written} rows of 8 KiB went into 1 MiB");
+    };
+    assert!(
+        matches!(error, Error::TooLarge { limit, .. } if limit == 1 << 20),
+        "{error}"
+    );
+    assert!(written > 50, "only {written} rows went in");
+    drop(writer);
+    assert_eq!(fs::read(&path).unwrap(), before, "the file is as it was");
+}
+
 fn count(db: &Connection, sql: &str) -> i64 {
     db.query_row(sql, [], |row| row.get(0)).unwrap()
 }

@@ -26,7 +26,8 @@ const TRANSACTION_ROWS: usize = 10_000;
 pub struct FileOptions {
     /// Where decoded copies are made; the system's temporary folder by default.
     pub work_folder: Option<PathBuf>,
-    /// Decoded bytes that an existing file may have.
+    /// Decoded bytes that a file may have, one that exists or one that is
+    /// written: what is larger could not be opened again.
     pub max_decoded_bytes: u64,
     /// Finished full syncs that a written file keeps, the new one counted.
     /// `None` keeps all of them.
@@ -112,6 +113,7 @@ pub struct Writer {
     sync_id: String,
     discovered_at: String,
     keep_full_syncs: Option<u32>,
+    max_bytes: u64,
     /// What this sync has: a work file has no indexes.
     types: Seen,
     resources: Seen,
@@ -157,6 +159,7 @@ impl Writer {
         if found == Found::Database {
             check(&db, &path)?;
         }
+        schema::limit(&db, options.max_decoded_bytes)?;
         schema::migrate(&db)?;
         schema::unindex(&db)?;
 
@@ -181,6 +184,7 @@ impl Writer {
             sync_id,
             discovered_at,
             keep_full_syncs: options.keep_full_syncs,
+            max_bytes: options.max_decoded_bytes,
             types: Seen::new("v1_resource_types"),
             resources: Seen::new("v1_resources"),
             entitlements: Seen::new("v1_entitlements"),
@@ -443,12 +447,29 @@ impl Writer {
         })
     }
 
+    /// SQLite says the same of a full disk and of its own limit.
+    fn full(&self, error: &rusqlite::Error) -> Option<Error> {
+        /// Pages that one row may take.
+        const ROW: i64 = 1024;
+        if error.sqlite_error_code() != Some(rusqlite::ErrorCode::DiskFull) {
+            return None;
+        }
+        let pages =
+            |pragma: &str| -> Option<i64> { self.db.query_row(pragma, [], |row| row.get(0)).ok() };
+        let full =
+            pages("pragma page_count")?.saturating_add(ROW) >= pages("pragma max_page_count")?;
+        full.then(|| Error::TooLarge {
+            path: self.path.clone(),
+            limit: self.max_bytes,
+        })
+    }
+
     fn insert(&self, statement: &str, values: impl Params) -> Result<(), Error> {
         let writing = || Error::database("writing a row");
         self.db
             .prepare_cached(statement)
             .and_then(|mut insert| insert.execute(values))
-            .map_err(writing())?;
+            .map_err(|error| self.full(&error).unwrap_or_else(|| writing()(error)))?;
         self.rows.set(self.rows.get() + 1);
         if self.rows.get().is_multiple_of(TRANSACTION_ROWS) {
             self.db.execute_batch("commit; begin").map_err(writing())?;
