@@ -351,6 +351,18 @@ impl<C: Connector, P: Progress> Run<'_, C, P> {
         }
     }
 
+    /// Kinds are the descriptor's, but a grant can name any.
+    fn count_without_row(&mut self, kind: &str) {
+        const KINDS: usize = 128;
+        let all = &mut self.principals_without_row;
+        let kind = if all.contains_key(kind) || all.len() < KINDS {
+            kind
+        } else {
+            "others"
+        };
+        *all.entry(kind.to_owned()).or_default() += 1;
+    }
+
     async fn list_grants(&mut self, kind: &Kind, count: &mut u64) -> Result<(), SyncError> {
         const STEP: &str = "grants";
         let mut pages = Pages::default();
@@ -402,10 +414,7 @@ impl<C: Connector, P: Progress> Run<'_, C, P> {
                     .writer
                     .has_resource(&grant.principal.kind, &grant.principal.id)
                 {
-                    *self
-                        .principals_without_row
-                        .entry(grant.principal.kind.clone())
-                        .or_default() += 1;
+                    self.count_without_row(&grant.principal.kind);
                 }
                 let id = message.id.clone();
                 match self.writer.put_grant(message)? {

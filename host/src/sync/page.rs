@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::sandbox::contract::types::{Attributes, Entitlement, Grant, Object, ObjectId};
 
+/// Pages of one listing: a billion items. Their tokens are remembered.
+const PAGES: usize = 1_000_000;
 const PAGE_ITEMS: usize = 1_000;
 const PAGE_BYTES: usize = 1 << 20;
 const PROFILE_BYTES: usize = 64 << 10;
@@ -33,6 +35,9 @@ impl Pages {
                     "a page token of {} bytes; {STRING_BYTES} are allowed",
                     token.len()
                 ));
+            }
+            if self.seen.len() >= PAGES {
+                return Err(format!("more than {PAGES} pages of one listing"));
             }
             if !self.seen.insert(self.hasher.hash_one(token)) {
                 return Err("the same page token twice".to_owned());
@@ -160,4 +165,22 @@ pub(super) fn shown(text: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// Empty pages cost a connector nothing, and the host a token each.
+    #[test]
+    fn a_listing_of_empty_pages_has_an_end() {
+        let mut pages = Pages::default();
+        let walked = (0..)
+            .take_while(|n: &usize| pages.advance(Some(n.to_string())).is_ok())
+            .count();
+        assert_eq!(walked, PAGES);
+        let error = pages.advance(Some("next".into())).unwrap_err();
+        assert_eq!(error, "more than 1000000 pages of one listing");
+    }
 }

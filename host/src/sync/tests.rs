@@ -982,6 +982,22 @@ async fn values_that_mean_nothing_are_errors() {
     }
 }
 
+/// A grant can name any kind, and a summary lists them.
+#[tokio::test]
+async fn kinds_of_principals_that_a_connector_makes_up_are_counted_together() {
+    let (world, mut fake) = (World::new(), Fake::small());
+    let made_up = (0..900)
+        .map(|n| grant(("role", "dev"), "all:member", (&format!("kind_{n}"), "x")))
+        .collect();
+    fake.grants
+        .insert("role".into(), pages!(GrantPage, made_up));
+    let summary = world.sync(&mut fake).await.unwrap();
+    assert_eq!(summary.grants, 900);
+    let kinds = &summary.principals_without_row;
+    assert!(kinds.len() <= 129, "{} kinds", kinds.len());
+    assert_eq!(kinds.values().sum::<u64>(), 900);
+}
+
 #[tokio::test]
 async fn only_chosen_kinds_are_listed() {
     let (mut world, mut fake) = (World::new(), Fake::small());
