@@ -20,6 +20,9 @@
 //! # }
 //! ```
 
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 pub mod c1z;
 pub mod cli;
 pub mod credentials;

@@ -1,5 +1,9 @@
 //! `capabilities` and `config`: what the connector can do and wants to be
 //! told, in the JSON that other Baton tools read.
+#![allow(
+    clippy::indexing_slicing,
+    reason = "members of JSON objects that are made here"
+)]
 
 use serde_json::{Value, json};
 
