@@ -55,4 +55,4 @@ interop: component
 
 # Benchmarks; figures are ratios and counts
 bench: component
-    cargo bench --workspace
+    cargo bench -p baton-host --bench '*'
