@@ -230,8 +230,13 @@ pub fn session(
         .as_deref()
         .and_then(|arn| arn.split(':').nth(4))
         .unwrap_or("*");
+    // A session that reads: whatever else was approved, AWS refuses it.
+    let reads: Vec<&'static Right> = rights(granted)
+        .into_iter()
+        .filter(|right| !right.writes())
+        .collect();
     config.policy = Some(session_policy(
-        &rights(granted),
+        &reads,
         &Scope {
             partition: partition.name,
             region,

@@ -25,6 +25,8 @@ use serde_json::{Value, json};
 struct Lab {
     sim: Sim,
     connection: Connection,
+    /// The body with which the role was assumed.
+    assumed: String,
 }
 
 impl Lab {
@@ -51,9 +53,19 @@ impl Lab {
             rates: Arc::new(Rates::default()),
         };
         let connection = job::connect(&job).await.unwrap();
+        let assumed = sim
+            .requests()
+            .iter()
+            .map(|request| String::from_utf8_lossy(&request.body).into_owned())
+            .filter(|body| body.contains("Action=AssumeRole"))
+            .collect();
         // Our own questions to STS are not the probe's.
         sim.forget();
-        Lab { sim, connection }
+        Lab {
+            sim,
+            connection,
+            assumed,
+        }
     }
 
     /// A lab without a lock: the built-in profile.
@@ -395,6 +407,37 @@ async fn no_write_leaves_a_sandbox_whatever_is_approved() {
         }
     }
     Lab::everything().await.none_arrives(script).await;
+}
+
+/// The role of a session that reads is narrowed to reading, even for a plugin
+/// that was approved for more: AWS has the last word.
+#[tokio::test]
+async fn a_session_that_reads_cannot_write_whatever_is_approved() {
+    for lab in [Lab::reader().await, Lab::everything().await] {
+        let policy = &lab.assumed;
+        assert!(
+            policy.contains("Policy=") && policy.contains("ListAccessEntries"),
+            "{policy}"
+        );
+        for write in [
+            "Create",
+            "Update",
+            "Delete",
+            "Associate",
+            "Disassociate",
+            "TagResource",
+        ] {
+            assert!(
+                !policy.contains(&format!("eks%3A{write}")),
+                "{write}: {policy}"
+            );
+        }
+    }
+    let approved = Lab::everything().await.assumed;
+    assert!(
+        approved.contains("GetAccountAuthorizationDetails"),
+        "{approved}"
+    );
 }
 
 /// Allowing encoded slashes and forbidding them were both wrong: what a server
