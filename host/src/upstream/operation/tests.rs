@@ -175,6 +175,21 @@ fn config_maps_are_listed_by_name_only_whatever_the_guest_asks_for() {
     );
 }
 
+/// Comparing each with each once took minutes of everybody's I/O thread.
+#[test]
+fn a_form_of_a_hundred_thousand_parameters_is_refused_at_once() {
+    use std::fmt::Write as _;
+    let mut body = "Action=ListRoles&Version=2010-05-08".to_owned();
+    for n in 0..100_000 {
+        let _ = write!(body, "&{n:x}=");
+    }
+    assert!(body.len() < MAX_BODY);
+    let Err(Denial::Malformed(why)) = iam(&body) else {
+        panic!()
+    };
+    assert_eq!(why, "the request has more than 64 parameters");
+}
+
 #[test]
 fn iam_bodies_are_written_anew() {
     let operation =

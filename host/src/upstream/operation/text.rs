@@ -15,6 +15,11 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
+/// A query or form may have so many parameters. No operation has ten, and each
+/// is compared with all before it: a megabyte of them would hold a thread of
+/// the I/O runtime for a minute.
+const MAX_PAIRS: usize = 64;
+
 /// One value may be this long, in bytes.
 const MAX_VALUE: usize = 8 * 1024;
 
@@ -90,6 +95,9 @@ pub fn pairs(encoded: &str) -> Result<Vec<(String, String)>, String> {
         return Ok(found);
     }
     for pair in encoded.split('&') {
+        if found.len() == MAX_PAIRS {
+            return Err(format!("the request has more than {MAX_PAIRS} parameters"));
+        }
         let (key, value) = pair.split_once('=').ok_or("a parameter has no `=`")?;
         let key = decode(&key.replace('+', " "))?;
         let value = decode(&value.replace('+', " "))?;
