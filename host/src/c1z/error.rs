@@ -38,6 +38,14 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
+    /// A grant, listed once or often, expands through too many entitlements.
+    #[error("the grant {id} expands through more than {limit} entitlements")]
+    Expansions {
+        /// The grant.
+        id: String,
+        /// The limit.
+        limit: usize,
+    },
     /// The operating system refused.
     #[error("{doing} {path}: {source}")]
     Io {

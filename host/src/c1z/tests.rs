@@ -147,6 +147,45 @@ fn a_sync_without_end_stops_at_the_size_that_can_be_opened_again() {
     assert_eq!(fs::read(&path).unwrap(), before, "the file is as it was");
 }
 
+/// Each repetition of a grant once cost the product of old and new.
+#[test]
+fn a_grant_that_grows_with_every_repetition_has_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.c1z");
+    let mut writer = Writer::open(&path, SyncType::Full, &FileOptions::default()).unwrap();
+    let (_, held, _) = fill(&mut writer);
+    let ids = |from: usize| -> Vec<String> {
+        (from..from + 600).map(|n| format!("group:h:{n}")).collect()
+    };
+    let with = |from: usize| {
+        let mut grant = grant(&held, &resource("group", "h"));
+        let ids = ids(from);
+        grant.annotations = vec![expandable(
+            &ids.iter().map(String::as_str).collect::<Vec<_>>(),
+        )];
+        grant
+    };
+    assert_eq!(writer.put_grant(with(0)).unwrap(), Put::New);
+    assert_eq!(writer.put_grant(with(0)).unwrap(), Put::Again);
+    assert_eq!(writer.put_grant(with(400)).unwrap(), Put::Again);
+    let error = writer.put_grant(with(401)).unwrap_err();
+    assert!(
+        matches!(error, Error::Expansions { limit: 1_000, .. }),
+        "{error}"
+    );
+    let error = writer.put_grant({
+        let mut grant = with(0);
+        grant.annotations.clear();
+        let ids: Vec<String> = (0..1_001).map(|n| format!("group:h:{n}")).collect();
+        grant.annotations.push(expandable(
+            &ids.iter().map(String::as_str).collect::<Vec<_>>(),
+        ));
+        grant.id.push('2');
+        grant
+    });
+    assert!(matches!(error, Err(Error::Expansions { .. })));
+}
+
 fn count(db: &Connection, sql: &str) -> i64 {
     db.query_row(sql, [], |row| row.get(0)).unwrap()
 }

@@ -6,6 +6,7 @@
 //! never resumes.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -330,6 +331,7 @@ impl Writer {
                 missing: "the id of its principal",
             })?;
 
+        few(&message.id, expansion.as_ref())?;
         if let Some(row) = self.grants.row(&self.db, &message.id)? {
             let before: Option<Vec<u8>> = self
                 .db
@@ -337,6 +339,7 @@ impl Writer {
                 .and_then(|mut select| select.query_row([row], |row| row.get(0)))
                 .map_err(Error::database("reading a grant"))?;
             let expansion = union(before, expansion);
+            few(&message.id, expansion.as_ref())?;
             self.insert(
                 "update v1_grants set data = ?1, expansion = ?2, needs_expansion = ?3 where id = ?4",
                 params![data, expansion.as_ref().map(Message::encode_to_vec), expansion.is_some(), row],
@@ -509,15 +512,29 @@ fn take_expansion(grant: &mut pb::Grant) -> Option<pb::GrantExpandable> {
     })
 }
 
+/// Entitlements that one grant may expand through. Each time a grant is listed
+/// again all of them are read and written anew.
+const EXPANSIONS: usize = 1_000;
+
+fn few(id: &str, expansion: Option<&pb::GrantExpandable>) -> Result<(), Error> {
+    if expansion.is_some_and(|expansion| expansion.entitlement_ids.len() > EXPANSIONS) {
+        return Err(Error::Expansions {
+            id: id.chars().take(200).flat_map(char::escape_debug).collect(),
+            limit: EXPANSIONS,
+        });
+    }
+    Ok(())
+}
+
 fn union(before: Option<Vec<u8>>, now: Option<pb::GrantExpandable>) -> Option<pb::GrantExpandable> {
     let before = before.and_then(|bytes| pb::GrantExpandable::decode(bytes.as_slice()).ok());
     match (before, now) {
         (Some(mut before), Some(now)) => {
-            for id in now.entitlement_ids {
-                if !before.entitlement_ids.contains(&id) {
-                    before.entitlement_ids.push(id);
-                }
-            }
+            let mut known: HashSet<String> = before.entitlement_ids.iter().cloned().collect();
+            let new = now.entitlement_ids.into_iter();
+            before
+                .entitlement_ids
+                .extend(new.filter(|id| known.insert(id.clone())));
             Some(before)
         }
         (before, now) => before.or(now),

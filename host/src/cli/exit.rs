@@ -163,6 +163,7 @@ impl From<crate::sync::SyncError> for CliError {
                     | Error::Pebble { .. }
                     | Error::Damaged { .. }
                     | Error::TooLarge { .. } => Exit::Usage,
+                    Error::Expansions { .. } => Exit::Plugin,
                     _ => Exit::Failure,
                 };
                 CliError::new(exit, message)
