@@ -309,6 +309,7 @@ impl Statement {
                 *account == arn.account
             }
             (Named::Principal(a), Named::Principal(b) | Named::Session(b, _)) => a.key() == b.key(),
+            (Named::Federated(a), Named::Federated(b)) => same_provider(a, b),
             (a, b) => a == b,
         })
     }
@@ -438,6 +439,13 @@ fn same_issuer(a: &str, b: &str) -> bool {
     a == b || (eks_issuer(a).is_some() && eks_issuer(a) == eks_issuer(b))
 }
 
+/// Two spellings of one cluster's provider count as one.
+fn same_provider(a: &str, b: &str) -> bool {
+    let split = |arn| str::split_once(arn, ":oidc-provider/");
+    a == b
+        || matches!((split(a), split(b)), (Some((x, a)), Some((y, b))) if x == y && same_issuer(a, b))
+}
+
 fn is_provider(arn: &str, issuer: &str, account: &str) -> bool {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let provider = parts.get(5).and_then(|r| r.strip_prefix("oidc-provider/"));
@@ -451,37 +459,43 @@ fn federation(list: &[Condition], issuer: &str) -> Federation {
     let mut subjects = Vec::new();
     let mut rest = String::new();
     for c in list {
-        let operator = c.operator.to_ascii_lowercase();
-        let operator = operator
-            .rsplit_once(':')
-            .map_or(operator.as_str(), |(_, o)| o)
-            .trim_end_matches("ifexists");
-        let claim = c
-            .key
-            .rsplit_once(':')
-            .filter(|(provider, _)| same_issuer(provider, issuer))
-            .map(|(_, claim)| claim.to_ascii_lowercase());
+        let full = c.operator.to_ascii_lowercase();
+        let (quantifier, operator) = full.rsplit_once(':').unwrap_or(("", &full));
+        let if_exists = operator.ends_with("ifexists");
+        let operator = operator.trim_end_matches("ifexists");
+        // Condition keys are compared in any case.
+        let key = c.key.to_ascii_lowercase();
+        let (provider, claim) = key.rsplit_once(':').unwrap_or(("", &key));
+        let ours = same_issuer(provider, &issuer.to_ascii_lowercase());
         let like = operator == "stringlike";
-        match (claim.as_deref(), operator) {
-            (Some("sub"), "stringequals" | "stringlike") => {
-                subjects.push(
-                    c.values
-                        .iter()
-                        .map(|v| Pattern {
-                            text: v.clone(),
-                            glob: like,
-                        })
-                        .collect(),
-                );
+        let equal = like || matches!(operator, "stringequals" | "stringequalsignorecase");
+        let patterns = || -> Vec<Pattern> {
+            let pattern = |v: &String| Pattern {
+                // Names of service accounts are in lower case.
+                text: if operator == "stringequalsignorecase" {
+                    v.to_ascii_lowercase()
+                } else {
+                    v.clone()
+                },
+                glob: like,
+            };
+            c.values.iter().map(pattern).collect()
+        };
+        if !ours && eks_issuer(provider).is_some() {
+            // A claim of another cluster's tokens: ours never have it.
+            if operator.starts_with("stringnot") || if_exists || quantifier == "forallvalues" {
+                continue;
             }
-            (Some("aud"), "stringequals" | "stringlike")
-                if c.values.iter().any(|v| {
-                    Pattern {
-                        text: v.clone(),
-                        glob: like,
-                    }
-                    .matches("sts.amazonaws.com")
-                }) => {}
+            if equal {
+                subjects.push(Vec::new());
+            }
+            join(&mut rest, &words(c));
+            continue;
+        }
+        match claim {
+            "sub" if ours && equal => subjects.push(patterns()),
+            "aud" if ours && equal && patterns().iter().any(|p| p.matches("sts.amazonaws.com")) => {
+            }
             _ => join(&mut rest, &words(c)),
         }
     }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::Index;
-use super::roles::Roles;
+use super::roles::{Roles, Status};
+use super::template::INSTANCE;
+use super::{Index, UNCLEAR};
 use crate::aws::arn::{Arn, Kind};
 use crate::aws::eks::Cluster;
 use crate::evidence::Notes;
@@ -20,7 +21,6 @@ impl Index {
         &mut self,
         auth: &AwsAuth,
         claimed: &BTreeMap<String, String>,
-        unclear: &BTreeMap<String, String>,
         cluster: &Cluster,
         roles: &Roles,
         notes: &mut Notes,
@@ -101,6 +101,18 @@ impl Index {
                 );
                 continue;
             };
+            if arn.partition != cluster.partition {
+                dead(
+                    notes,
+                    "dead-line",
+                    line,
+                    format!(
+                        "a principal of partition {} cannot enter a cluster of partition {}",
+                        arn.partition, cluster.partition
+                    ),
+                );
+                continue;
+            }
             if arn.kind == Kind::Role && arn.path != "/" {
                 dead(
                     notes,
@@ -119,7 +131,11 @@ impl Index {
                 );
                 continue;
             }
-            if line.username.contains("{{EC2PrivateDNSName}}") && arn.kind != Kind::Role {
+            self.mapped.insert(line.arn.to_lowercase());
+            let instance = |text: &String| text.contains(INSTANCE);
+            if arn.kind != Kind::Role
+                && (instance(&line.username) || line.groups.iter().any(instance))
+            {
                 dead(
                     notes,
                     "dead-line",
@@ -130,13 +146,13 @@ impl Index {
                 continue;
             }
             let mut doubt = String::new();
-            if rivals.contains(&line.arn.to_lowercase()) {
+            if !line.role_list && rivals.contains(&line.arn.to_lowercase()) {
                 doubt = "another line of mapUsers differs only in case; which one wins is random"
                     .into();
                 notes.evidence(json!({"type": "ambiguous-line", "principal": line.arn, "mapping": line.place, "reason": doubt}));
             }
-            if unclear.contains_key(&arn.key()) {
-                doubt = "the principal has an access entry that could not be described and may replace this line".into();
+            if self.unclear.contains(&arn.key()) {
+                doubt = UNCLEAR.into();
             }
             let node = line.username.starts_with("system:node:")
                 && line.groups.iter().any(|g| g == "system:nodes");
@@ -155,6 +171,10 @@ impl Index {
                 node,
                 doubt,
             );
+        }
+        if !auth.accounts.is_empty() {
+            let listed = roles.iter().filter(|r| r.status == Status::Listed);
+            self.spelling = listed.map(|r| (r.arn.key(), r.arn.pathless())).collect();
         }
         for account in &auth.accounts {
             if crate::aws::arn::is_account(account) {

@@ -20,7 +20,7 @@ use crate::aws::eks::{Cluster, Entry};
 use crate::evidence::Notes;
 use crate::kubernetes::aws_auth::AwsAuth;
 use roles::{Roles, Status};
-use template::Template;
+use template::{INSTANCE, Template};
 
 /// An access entry as it was read.
 #[derive(Clone, Debug)]
@@ -116,16 +116,28 @@ pub struct Index {
     users: Lookup,
     groups: Lookup,
     accounts: BTreeSet<String>,
-    /// Principals with an entry or a line.
+    /// Principals with an entry (their keys) or a line (the ARN in lower case):
+    /// they never come to the mapped accounts.
     mapped: BTreeSet<String>,
+    /// Keys of principals whose entry could not be described.
+    unclear: BTreeSet<String>,
+    /// The path-less ARN of every listed role, by key; only where accounts are mapped.
+    spelling: BTreeMap<String, String>,
+    partition: String,
+    /// Whether a user name of a mapping may be that of a service account.
+    names_accounts: bool,
 }
 
+/// What the user names of service accounts begin with.
+const ACCOUNT_USER: &str = "system:serviceaccount:";
 const NODE_GROUPS: [&str; 4] = [
     "system:nodes",
     "system:bootstrappers",
     "system:node-proxier",
     "eks:kube-proxy-windows",
 ];
+const UNCLEAR: &str =
+    "the principal has an access entry that could not be described and may replace this mapping";
 const NODE_TYPES: [&str; 6] = [
     "EC2_LINUX",
     "EC2_WINDOWS",
@@ -165,9 +177,11 @@ impl Index {
         roles: &mut Roles,
         notes: &mut Notes,
     ) -> Index {
-        let mut index = Index::default();
+        let mut index = Index {
+            partition: cluster.partition.clone(),
+            ..Index::default()
+        };
         let mut claimed: BTreeMap<String, String> = BTreeMap::new();
-        let mut unclear: BTreeMap<String, String> = BTreeMap::new();
         let mut users = 0_u64;
         for read in entries {
             let Some(arn) = Arn::parse(&read.arn) else {
@@ -184,7 +198,7 @@ impl Index {
                     notes.evidence(
                         json!({"type": "undescribed-entry", "principal": read.arn, "reason": why}),
                     );
-                    unclear.insert(arn.key(), read.arn.clone());
+                    index.unclear.insert(arn.key());
                     continue;
                 }
             };
@@ -194,6 +208,7 @@ impl Index {
                 continue;
             }
             claimed.insert(arn.key(), place.clone());
+            index.mapped.insert(arn.key());
             let mut doubt = String::new();
             let node = is_node_type(&entry.kind);
             if node {
@@ -224,7 +239,7 @@ impl Index {
             notes.evidence(json!({"type": "unverified-entries", "count": users, "reason": "IAM users are not read, so it is not known whether they still exist"}));
         }
         if let Some(auth) = aws_auth {
-            index.lines(auth, &claimed, &unclear, cluster, roles, notes);
+            index.lines(auth, &claimed, cluster, roles, notes);
         }
         for mapping in &index.mappings {
             roles.mention(&mapping.arn, &cluster.account);
@@ -244,14 +259,19 @@ impl Index {
         doubt: String,
     ) {
         let at = self.mappings.len();
+        let instances = username.contains(INSTANCE) || groups.iter().any(|g| g.contains(INSTANCE));
         // A missing user name authenticates with an empty one, which no subject can have.
         if !username.is_empty() {
-            self.users.put(&Template::new(username, &arn), at);
+            let template = Template::new(username, &arn).of_instances(instances, username);
+            let prefix = template.prefix();
+            self.names_accounts |=
+                prefix.starts_with(ACCOUNT_USER) || ACCOUNT_USER.starts_with(prefix);
+            self.users.put(&template, at);
         }
         for group in groups {
-            self.groups.put(&Template::new(group, &arn), at);
+            let template = Template::new(group, &arn).of_instances(instances, group);
+            self.groups.put(&template, at);
         }
-        self.mapped.insert(arn.key());
         self.mappings.push(Mapping {
             arn,
             via,
@@ -282,22 +302,52 @@ impl Index {
     /// The principals that authenticate with a user name.
     pub fn user(&self, name: &str) -> Vec<Hit<'_>> {
         let mut hits = self.hits(self.users.find(name), name.starts_with("system:node:"));
-        if hits.is_empty() && !self.accounts.is_empty() {
-            let canonical = Arn::parse(name).filter(|a| a.kind != Kind::Role || a.path == "/");
-            if let Some(arn) = canonical
-                .filter(|a| self.accounts.contains(&a.account) && !self.mapped.contains(&a.key()))
-            {
-                hits.push(Hit {
-                    arn: Cow::Owned(arn),
-                    via: "mapAccounts",
-                    place: "mapAccounts",
-                    session: None,
-                    doubt: "",
-                    plumbing: false,
-                });
-            }
-        }
+        hits.extend(self.by_account(name));
         hits
+    }
+
+    /// The principals of AWS that authenticate with a service account's user name.
+    pub fn service_account(&self, namespace: &str, name: &str) -> Vec<Hit<'_>> {
+        if !self.names_accounts {
+            return Vec::new();
+        }
+        self.user(&format!("{ACCOUNT_USER}{namespace}:{name}"))
+    }
+
+    /// The principal of a mapped account whose ARN is the user name: spelt as STS
+    /// spells it, and with neither an entry nor a line.
+    pub fn by_account(&self, name: &str) -> Option<Hit<'_>> {
+        if self.accounts.is_empty() {
+            return None;
+        }
+        let arn = Arn::parse(name)?;
+        let key = arn.key();
+        let spelt = arn.full() == name
+            && arn.partition == self.partition
+            && (arn.kind != Kind::Role || arn.path == "/")
+            && self
+                .spelling
+                .get(&key)
+                .is_none_or(|true_one| true_one == name);
+        if !spelt
+            || !self.accounts.contains(&arn.account)
+            || self.mapped.contains(&key)
+            || self.mapped.contains(&name.to_lowercase())
+        {
+            return None;
+        }
+        Some(Hit {
+            arn: Cow::Owned(arn),
+            via: "mapAccounts",
+            place: "mapAccounts",
+            session: None,
+            doubt: if self.unclear.contains(&key) {
+                UNCLEAR
+            } else {
+                ""
+            },
+            plumbing: false,
+        })
     }
 
     /// The principals that are mapped into a group.

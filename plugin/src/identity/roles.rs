@@ -80,7 +80,7 @@ impl Roles {
             status,
             trust: Ok(Trust::default()),
         });
-        if row.status != Status::Listed && row.arn.path == "/" {
+        if row.status != Status::Listed && row.arn.path == "/" && arn.path != "/" {
             row.arn = arn.clone();
         }
     }

@@ -10,6 +10,7 @@ use crate::aws::arn::{Arn, Kind};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template {
     pieces: Vec<Piece>,
+    instances: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -21,16 +22,20 @@ enum Piece {
     },
 }
 
+/// The placeholder that only a session of an EC2 instance can fill.
+pub const INSTANCE: &str = "{{EC2PrivateDNSName}}";
+
 const PLACEHOLDERS: [(&str, Option<bool>); 5] = [
     ("{{AccountID}}", None),
     ("{{SessionNameRaw}}", Some(true)),
     ("{{SessionName}}", Some(false)),
     ("{{AccessKeyID}}", Some(false)),
-    ("{{EC2PrivateDNSName}}", Some(false)),
+    (INSTANCE, Some(false)),
 ];
 
 impl Template {
-    /// Resolves what is known about the principal. A user has no session name.
+    /// Resolves what is known about the principal. A user has no session name; a
+    /// federated user's is its own name.
     pub fn new(text: &str, arn: &Arn) -> Template {
         let mut pieces: Vec<Piece> = Vec::new();
         let mut plain = String::new();
@@ -50,6 +55,13 @@ impl Template {
                             pieces.push(Piece::Text(std::mem::take(&mut plain)));
                         }
                         pieces.push(Piece::Session { raw });
+                    } else if arn.kind == Kind::Federated {
+                        let name = &arn.name;
+                        plain.push_str(&if raw {
+                            name.clone()
+                        } else {
+                            name.replace('@', "-")
+                        });
                     }
                     rest = tail;
                 }
@@ -63,7 +75,17 @@ impl Template {
         if !plain.is_empty() || pieces.is_empty() {
             pieces.push(Piece::Text(plain));
         }
-        Template { pieces }
+        Template {
+            pieces,
+            instances: false,
+        }
+    }
+
+    /// Of a mapping that only sessions of EC2 instances can use: their names begin
+    /// with `i-`.
+    pub fn of_instances(mut self, yes: bool, text: &str) -> Template {
+        self.instances = yes && !text.contains(INSTANCE);
+        self
     }
 
     /// The name, if it does not depend on a session.
@@ -131,14 +153,13 @@ impl Template {
         let middle = name
             .strip_prefix(self.prefix())
             .and_then(|n| n.strip_suffix(suffix));
-        Some(
-            if placeholders == 1 {
-                middle.unwrap_or(name)
-            } else {
-                name
-            }
-            .to_string(),
-        )
+        let session = if placeholders == 1 {
+            middle.unwrap_or(name)
+        } else {
+            name
+        };
+        (!self.instances || placeholders > 1 || session.starts_with("i-"))
+            .then(|| session.to_string())
     }
 }
 

@@ -79,7 +79,7 @@ pub fn entitlements() -> Box<dyn Walk<Entitlement>> {
         };
         let roles = names(store, &world);
         let bound = store.options.bound;
-        let every: Rc<Vec<String>> = Rc::new(world.binding_namespaces().into_iter().collect());
+        let every: Rc<Vec<String>> = Rc::new(world.places.iter().cloned().collect());
         let count = roles.len();
         Box::new((0..count).flat_map(move |at| {
             let role = roles.get(at).cloned().unwrap_or_default();
@@ -132,16 +132,22 @@ pub fn grants() -> Box<dyn Walk<Grant>> {
         };
         let roles = names(store, &world);
         let count = roles.len();
+        let listed = store.cluster_roles.read();
         Box::new((0..count).flat_map(move |at| {
             let role = roles.get(at).cloned().unwrap_or_default();
-            let mut scopes = world.bindings.scopes(true, &role);
+            // A role that does not exist gives nothing by a binding.
+            let exists = listed.contains(&role);
+            let mut scopes = Vec::new();
+            if exists {
+                scopes = world.bindings.scopes(true, &role);
+            }
             if role == ADMIN && world.has_masters && scopes.first().is_none_or(|s| !s.is_empty()) {
                 scopes.insert(0, String::new());
             }
             let world = world.clone();
             scopes.into_iter().flat_map(move |scope| {
                 let mut holders = Holders::default();
-                for binding in world.bindings.of(true, &role, &scope) {
+                for binding in world.bindings.of(true, &role, &scope).filter(|_| exists) {
                     let path = binding.path();
                     for subject in binding.subjects() {
                         world.holders(subject, &path, &mut holders);

@@ -12,6 +12,7 @@ mod calls;
 mod cloud;
 mod errors;
 mod faults;
+mod identity;
 mod rules;
 mod scale;
 mod trust;

@@ -354,6 +354,41 @@ fn rule_09_irsa_for_accounts_that_do_not_exist_and_conditions_we_cannot_check() 
     assert!(literal.grants.is_empty() && literal.evidence_of("unmatched-trust").len() == 1);
 }
 
+#[test]
+fn rule_09_irsa_reads_keys_and_values_in_any_case_and_no_other_clusters_claims() {
+    let theirs = "oidc.eks.eu-west-1.amazonaws.com/id/OTHER";
+    let foreign = |operator: &str, key: String| {
+        irsa_file(irsa(
+            ISSUER,
+            &json!({operator: {key: "system:serviceaccount:dev:ci"}}),
+        ))
+    };
+    let copied = foreign("StringEquals", format!("{theirs}:sub"));
+    assert!(copied.grants.is_empty());
+    assert!(
+        copied.evidence_of("unmatched-trust")[0]["conditions"]
+            .as_str()
+            .unwrap()
+            .contains("OTHER")
+    );
+    assert_eq!(
+        foreign("StringEqualsIfExists", format!("{theirs}:sub")).holders(&assignment("r")),
+        ["service_account:*"]
+    );
+    assert_eq!(
+        foreign("StringEquals", format!("{}:SUB", ISSUER.to_uppercase())).holders(&assignment("r")),
+        ["service_account:dev/ci"]
+    );
+    let any_case = irsa_file(irsa(
+        ISSUER,
+        &json!({"StringEqualsIgnoreCase": {format!("{ISSUER}:sub"): "system:serviceaccount:Dev:CI"}}),
+    ));
+    assert_eq!(
+        any_case.holders(&assignment("r")),
+        ["service_account:dev/ci"]
+    );
+}
+
 fn pods_trust() -> String {
     trust(json!([allow(
         json!({"Service": "pods.eks.amazonaws.com"}),
@@ -370,6 +405,7 @@ fn rule_09_pod_identity_gives_a_role_and_what_lies_behind_it() {
     tagged["Condition"] = json!({"StringEquals": {"aws:RequestTag/kubernetes-namespace": "dev"}});
     let mut cloud = Cloud::default()
         .with_role("pod", &pods_trust())
+        .with_role("plain", &pods_trust())
         .with_role("closed", &no_trust())
         .with_role("tagged", &trust(json!([tagged])))
         .with_role(
@@ -382,6 +418,7 @@ fn rule_09_pod_identity_gives_a_role_and_what_lies_behind_it() {
     cloud.service_accounts = vec![account("dev", "ci")];
     cloud.pods = vec![
         json!({"associationId": "a-1", "namespace": "dev", "serviceAccount": "ci", "roleArn": role("pod"), "targetRoleArn": role("target")}),
+        json!({"associationId": "a-0", "namespace": "dev", "serviceAccount": "ci", "roleArn": role("plain")}),
         json!({"associationId": "a-2", "namespace": "dev", "serviceAccount": "ci", "roleArn": role("closed")}),
         json!({"associationId": "a-3", "namespace": "dev", "serviceAccount": "ci", "roleArn": role("tagged")}),
         json!({"associationId": "a-4", "namespace": "dev", "serviceAccount": "new", "roleArn": role("gone")}),
@@ -393,8 +430,14 @@ fn rule_09_pod_identity_gives_a_role_and_what_lies_behind_it() {
     };
     assert_eq!(
         (certainty("pod"), certainty("target"), certainty("tagged")),
-        (json!("certain"), json!("certain"), json!("conditional"))
+        (json!("conditional"), json!("certain"), json!("conditional"))
     );
+    let way = file.metadata(&format!("{}:service_account:dev/ci", assignment("pod")));
+    assert_eq!(
+        way["paths"][0]["conditions"],
+        format!("only on the way to {}", role("target"))
+    );
+    assert_eq!(certainty("plain"), "certain");
     assert!(file.holders(&assignment("closed")).is_empty());
     assert_eq!(
         file.evidence_of("dead-association")[0]["association"],

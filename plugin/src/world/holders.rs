@@ -122,11 +122,18 @@ impl World {
                 immutable,
             };
         match subject.kind {
-            SubjectKind::ServiceAccount => out.add(account(
-                &format!("{}/{}", subject.namespace, subject.name),
-                "",
-                false,
-            )),
+            SubjectKind::ServiceAccount => {
+                out.add(account(
+                    &format!("{}/{}", subject.namespace, subject.name),
+                    "",
+                    false,
+                ));
+                // The API server compares the user name, and aws-auth may give that
+                // name to a principal of AWS.
+                for hit in self.index.service_account(subject.namespace, subject.name) {
+                    out.add(self.held(&hit, &base));
+                }
+            }
             SubjectKind::User => {
                 let hits = self.index.user(subject.name);
                 if let Some(path) = service_account_user(subject.name) {
@@ -199,7 +206,7 @@ impl World {
                 (Some(wanted), Some(held)) if wanted == held => ("", true),
                 (Some(wanted), Some(held))
                     if held.contains('*')
-                        && self.namespaces.contains(wanted)
+                        && self.places.contains(wanted)
                         && glob(held, wanted, false) =>
                 {
                     (held.as_str(), false)
@@ -208,10 +215,10 @@ impl World {
             };
             let (kind, id) = self.principal(&holder.arn);
             let ghost =
-                direct && scope.is_some_and(|s| !s.contains('*') && !self.namespaces.contains(s));
+                direct && scope.is_some_and(|s| !s.contains('*') && !self.places.contains(s));
             let nobody = direct
                 && scope.is_some_and(|s| {
-                    s.contains('*') && !self.namespaces.iter().any(|n| glob(s, n, false))
+                    s.contains('*') && !self.places.iter().any(|n| glob(s, n, false))
                 });
             let (mut certainty, mut conditions) = (Certainty::Certain, String::new());
             if !holder.doubt.is_empty() {
@@ -257,24 +264,15 @@ impl World {
             .collect();
         let mut out: BTreeSet<String> = if bound {
             let matched = self
-                .namespaces
+                .places
                 .iter()
                 .filter(|n| named.iter().any(|s| s.contains('*') && glob(s, n, false)));
             matched.cloned().collect()
         } else {
-            self.namespaces.iter().cloned().collect()
+            self.places.iter().cloned().collect()
         };
         out.extend(named);
         out
-    }
-
-    /// Namespaces that exist or hold bindings.
-    pub fn binding_namespaces(&self) -> BTreeSet<String> {
-        self.namespaces
-            .iter()
-            .cloned()
-            .chain(self.bindings.namespaces().map(str::to_string))
-            .collect()
     }
 
     /// Who may become a role: by its trust policy, by IRSA, by Pod Identity.

@@ -64,8 +64,11 @@ pub struct PolicyHolder {
 pub struct World {
     /// The cluster.
     pub cluster: Rc<Cluster>,
-    /// Names of the namespaces that exist.
+    /// Names of the namespaces that were listed.
     pub namespaces: Rc<BTreeSet<String>>,
+    /// Namespaces that exist: those, and any that hold a binding already, because
+    /// the lists are not of one moment.
+    pub places: Rc<BTreeSet<String>>,
     /// `<namespace>/<name>` of the service accounts that exist.
     pub service_accounts: Rc<BTreeSet<String>>,
     /// The same of those that are only mentioned.
@@ -114,7 +117,10 @@ impl World {
             &mut parts.roles,
             notes,
         );
+        let places = parts.namespaces.iter().map(String::as_str);
+        let places = places.chain(parts.bindings.namespaces());
         let mut world = World {
+            places: Rc::new(places.map(str::to_string).collect()),
             policies: Vec::new(),
             cluster,
             namespaces: parts.namespaces,
@@ -129,6 +135,7 @@ impl World {
             has_masters: false,
         };
         world.mention_trusted(notes);
+        world.mention_subjects();
         world.join_pods(&parts.pods, notes);
         world.join_policies(&parts.catalogue, &parts.entries, parts.associations, notes);
         world.find_subjects(notes);
@@ -167,6 +174,17 @@ impl World {
         }
     }
 
+    /// Rows for every role that has access by its account being mapped.
+    fn mention_subjects(&mut self) {
+        let users = self.bindings.subjects();
+        let users = users.filter(|s| s.kind == SubjectKind::User);
+        let hits = users.flat_map(|s| self.index.by_account(s.name));
+        let arns: Vec<Arn> = hits.map(|h| h.arn.into_owned()).collect();
+        for arn in arns {
+            self.roles.mention(&arn, &self.cluster.account);
+        }
+    }
+
     fn join_pods(&mut self, pods: &[Pod], notes: &mut Notes) {
         for pod in pods {
             let service_account = format!("{}/{}", pod.namespace, pod.service_account);
@@ -184,6 +202,9 @@ impl World {
             let allowed = match self.roles.get(&arn).map(|r| (r.status, &r.trust)) {
                 Some((Status::Listed, Ok(trust))) => trust.pod_identity(tags),
                 Some((Status::Listed, Err(_))) => Some("the trust policy cannot be read".into()),
+                Some((Status::External, _)) => {
+                    Some("the role is another account's and could not be checked".into())
+                }
                 _ => Some(String::new()),
             };
             let Some(conditions) = allowed else {
@@ -200,17 +221,30 @@ impl World {
             } else {
                 Certainty::Conditional
             };
-            self.pods.entry(arn.key()).or_default().push(PodHold {
-                service_account: service_account.clone(),
-                certainty,
-                mapping: mapping.clone(),
-                conditions: conditions.clone(),
-            });
             let target = pod
                 .target_role_arn
                 .as_deref()
                 .and_then(Arn::parse)
                 .filter(|a| a.kind == Kind::Role);
+            // With a target the pods get its credentials only; the first role is
+            // nothing but the way there.
+            let way = target.as_ref().map_or_else(String::new, |target| {
+                format!("only on the way to {}", target.full())
+            });
+            self.pods.entry(arn.key()).or_default().push(PodHold {
+                service_account: service_account.clone(),
+                certainty: if way.is_empty() {
+                    certainty
+                } else {
+                    certainty.min(Certainty::Conditional)
+                },
+                mapping: mapping.clone(),
+                conditions: [conditions.clone(), way]
+                    .into_iter()
+                    .filter(|w| !w.is_empty())
+                    .collect::<Vec<_>>()
+                    .join("; "),
+            });
             let Some(target) = target else { continue };
             self.roles.mention(&target, &self.cluster.account);
             let trusting = self
@@ -284,6 +318,7 @@ impl World {
         for (principal, list) in associations {
             let (Some(read), Some(arn)) = (by_arn.get(principal.as_str()), Arn::parse(&principal))
             else {
+                notes.evidence(json!({"type": "dead-policy", "principal": principal, "policies": list.iter().map(|a| a.policy_arn.as_str()).collect::<Vec<_>>(), "reason": "its access entry was not there when the entries were read, or is of no IAM user or role"}));
                 continue;
             };
             for association in list {
@@ -291,7 +326,15 @@ impl World {
                     Ok(entry) => dead(entry, &arn, &self.roles, &self.cluster.account),
                     Err(_) => None,
                 };
-                let node = read.entry.as_ref().is_ok_and(|e| is_node_type(&e.kind));
+                let name = association
+                    .policy_arn
+                    .rsplit('/')
+                    .next()
+                    .unwrap_or_default()
+                    .to_string();
+                // A node's own policies are plumbing; one that is made for people is not.
+                let node = policies::description(&name).is_none()
+                    && read.entry.as_ref().is_ok_and(|e| is_node_type(&e.kind));
                 let scope = &association.access_scope;
                 let empty = scope.kind == "namespace" && scope.namespaces.is_empty();
                 let odd = !matches!(scope.kind.as_str(), "cluster" | "namespace");
@@ -314,18 +357,15 @@ impl World {
                 }
                 let doubt = match &read.entry {
                     Err(_) => "the access entry could not be described".to_string(),
-                    Ok(e) if e.kind != "STANDARD" && !e.kind.is_empty() => {
+                    Ok(e)
+                        if !matches!(e.kind.as_str(), "STANDARD" | "")
+                            && !is_node_type(&e.kind) =>
+                    {
                         format!("the access entry has the unknown type {}", e.kind)
                     }
                     Ok(_) => String::new(),
                 };
                 self.roles.mention(&arn, &self.cluster.account);
-                let name = association
-                    .policy_arn
-                    .rsplit('/')
-                    .next()
-                    .unwrap_or_default()
-                    .to_string();
                 let target = rows
                     .entry(association.policy_arn.clone())
                     .or_insert_with(|| row(&name, &association.policy_arn));
@@ -424,7 +464,12 @@ impl World {
                 if !any && self.matching(lists).next().is_none() {
                     let patterns: Vec<&str> =
                         lists.iter().flatten().map(|p| p.text.as_str()).collect();
-                    notes.evidence(json!({"type": "unmatched-trust", "role": role.arn.full(), "subjects": patterns, "reason": "no service account matches; one that is made with such a name gets the role"}));
+                    let reason = if lists.iter().any(Vec::is_empty) {
+                        "a condition names a token of another cluster, or no subject at all"
+                    } else {
+                        "no service account matches; one that is made with such a name gets the role"
+                    };
+                    notes.evidence(json!({"type": "unmatched-trust", "role": role.arn.full(), "subjects": patterns, "conditions": federation.conditions, "reason": reason}));
                 }
             }
         }
