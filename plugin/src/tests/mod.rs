@@ -13,6 +13,7 @@ mod cloud;
 mod errors;
 mod faults;
 mod identity;
+mod oracle;
 mod rules;
 mod scale;
 mod trust;
