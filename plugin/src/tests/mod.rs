@@ -1,5 +1,5 @@
 //! Behaviour against canned upstreams, one test per promise. Every sync here
-//! also checks what must hold for any cluster: see [`cloud::sync`].
+//! also checks what must hold for any cluster: see [`file::sync`].
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,8 +12,10 @@ mod calls;
 mod cloud;
 mod errors;
 mod faults;
+mod file;
 mod identity;
 mod oracle;
+mod rows;
 mod rules;
 mod scale;
 mod trust;

@@ -197,7 +197,7 @@ pub fn facts(dice: &mut Dice) -> (Facts, Cloud) {
                 n => everybody[n % everybody.len()].clone(),
             };
             match dice.roll(6) {
-                0 | 1 | 2 => arn = arn.replace("role/team/", "role/"),
+                0..=2 => arn = arn.replace("role/team/", "role/"),
                 3 => arn = arn.replace("user/team/", "user/"),
                 4 => arn = arn.replace("arn:aws:", "arn:aws-cn:"),
                 _ => {}

@@ -12,6 +12,9 @@ const SESSIONS: [&str; 4] = ["alice", "a.b@x", "i-0abc", "zz"];
 const INSTANCE: &str = "i-0abc";
 pub const DNS: &str = "ip-10-0-0-1";
 
+/// Kind, namespace, name.
+type Subject = (String, String, String);
+
 /// Somebody as the API server sees them.
 #[derive(Clone, Debug)]
 struct Login {
@@ -281,7 +284,7 @@ impl Facts {
             }
         }
         // What each binding gives.
-        let mut scopes: Vec<(String, Vec<(String, String, String)>)> = Vec::new();
+        let mut scopes: Vec<(String, Vec<Subject>)> = Vec::new();
         for b in &self.bindings {
             let (kind, role) = b.role.split_once(':').unwrap();
             let entitlement = if kind == "Role" {
@@ -313,9 +316,7 @@ impl Facts {
             });
             scopes.push((entitlement, subjects.collect()));
         }
-        let applies = |login: &Login, (kind, namespace, name): &(String, String, String)| match kind
-            .as_str()
-        {
+        let applies = |login: &Login, (kind, namespace, name): &Subject| match kind.as_str() {
             "User" => login.user == *name && !(login.node && name.starts_with("system:node:")),
             "Group" => {
                 let plumbing = [
@@ -327,7 +328,7 @@ impl Facts {
             }
             _ => login.user == format!("system:serviceaccount:{namespace}:{name}"),
         };
-        let mut entitlements: BTreeMap<String, Vec<(String, String, String)>> = BTreeMap::new();
+        let mut entitlements: BTreeMap<String, Vec<Subject>> = BTreeMap::new();
         for (entitlement, subjects) in scopes {
             entitlements
                 .entry(entitlement)
@@ -440,7 +441,7 @@ impl Facts {
         &self,
         caller: &Caller,
         entitlement: &str,
-        entitlements: &BTreeMap<String, Vec<(String, String, String)>>,
+        entitlements: &BTreeMap<String, Vec<Subject>>,
     ) -> bool {
         let Some(login) = self.login(caller, INSTANCE) else {
             return false;
