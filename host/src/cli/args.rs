@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use super::exit::{CliError, Exit};
-use super::output::data;
+use super::output::{data, say};
+use super::progress::waiting;
 use crate::plugin::{Lock, Plugin, attribute, attributes};
 use crate::sandbox::contract::types::Descriptor;
 use crate::sandbox::{Precompile, Sandbox, SandboxConfig};
@@ -79,6 +81,8 @@ struct Flag {
     short: Option<char>,
     value: Option<&'static str>,
     default: Option<&'static str>,
+    /// All that the value may be, if that is a list.
+    choices: &'static [&'static str],
     help: &'static str,
 }
 
@@ -88,6 +92,7 @@ const fn text(name: &'static str, value: &'static str, help: &'static str) -> Fl
         short: None,
         value: Some(value),
         default: None,
+        choices: &[],
         help,
     }
 }
@@ -98,18 +103,15 @@ const fn switch(name: &'static str, help: &'static str) -> Flag {
         short: None,
         value: None,
         default: None,
+        choices: &[],
         help,
     }
 }
 
-/// The host's own flags, in the order of the help text.
-const HOST: &[Flag] = &[
-    text("plugin", "FILE", "The connector, a WebAssembly component"),
-    text(
-        "lock",
-        "FILE",
-        "Which plugins are approved for what [default: baton.lock]",
-    ),
+const PLUGIN: Flag = text("plugin", "FILE", "The connector, a WebAssembly component");
+
+/// What a sync writes, in the order of the help text.
+const FILE: &[Flag] = &[
     Flag {
         short: Some('f'),
         default: Some("sync.c1z"),
@@ -127,8 +129,17 @@ const HOST: &[Flag] = &[
         "DIR",
         "Where work files are kept; needs room for the file, unpacked",
     ),
+];
+
+/// How the host behaves, in the order of the help text.
+const OPTIONS: &[Flag] = &[
+    Flag {
+        default: Some("baton.lock"),
+        ..text("lock", "FILE", "Which plugins are approved for what")
+    },
     Flag {
         default: Some("text"),
+        choices: &["text", "json"],
         ..text(
             "format",
             "text|json",
@@ -141,14 +152,22 @@ const HOST: &[Flag] = &[
     },
     Flag {
         default: Some("info"),
-        ..text("log-level", "LEVEL", "debug, info, warn or error")
+        choices: &["error", "warn", "info", "debug", "trace"],
+        ..text("log-level", "LEVEL", "error, warn, info, debug or trace")
     },
-    text(
-        "log-format",
-        "console|json",
-        "Form of the log on standard error",
-    ),
+    Flag {
+        choices: &["console", "json"],
+        ..text(
+            "log-format",
+            "console|json",
+            "Form of the log; console on a terminal, else json",
+        )
+    },
 ];
+
+fn own_flags() -> impl Iterator<Item = &'static Flag> {
+    std::iter::once(&PLUGIN).chain(FILE).chain(OPTIONS)
+}
 
 /// Names that no setting of a plugin may take: every flag and argument of
 /// every command, and variables that mean something else.
@@ -171,8 +190,26 @@ pub(super) fn reserved() -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    names(&command(None), &mut all);
+    names(&command(None, None), &mut all);
     all
+}
+
+/// The groups of flags, in the order of the help text.
+const CONNECTOR: &str = "Connector (its settings are all that enters the sandbox)";
+const AWS: &str = "AWS credentials (never enter the sandbox)";
+const ACCESS_FILE: &str = "Access file";
+const GENERAL: &str = "Options";
+
+/// Whether the help of a command shows a group of flags. Every command takes
+/// all of them, as variables of one job are often set for all commands.
+fn concerns(command: Option<&str>, heading: &str) -> bool {
+    match command {
+        Some("check" | "permissions") => heading != ACCESS_FILE,
+        Some("capabilities" | "config" | "demo") => heading == CONNECTOR || heading == GENERAL,
+        Some("plugin") => heading == GENERAL,
+        Some("completion") => false,
+        _ => true,
+    }
 }
 
 fn arg(flag: &Flag, heading: &'static str) -> Arg {
@@ -180,7 +217,7 @@ fn arg(flag: &Flag, heading: &'static str) -> Arg {
         .long(flag.name)
         .global(true)
         .help_heading(heading)
-        .help(with_variable(flag.help, &variable(flag.name)));
+        .help(flag.help);
     if let Some(short) = flag.short {
         arg = arg.short(short);
     }
@@ -196,50 +233,44 @@ fn arg(flag: &Flag, heading: &'static str) -> Arg {
     arg
 }
 
-fn with_variable(help: &str, variable: &str) -> String {
-    format!("{help} [${variable}]")
-}
-
-/// The whole command, with the settings of a plugin if there is one.
-fn command(descriptor: Option<&Descriptor>) -> clap::Command {
+/// The whole command, with the settings of a plugin if there is one. `shown`
+/// is the subcommand whose help may be asked for.
+fn command(descriptor: Option<&Descriptor>, shown: Option<&str>) -> clap::Command {
+    let hide = |heading: &str| !concerns(shown, heading);
+    let own = |flags: &'static [Flag], heading: &'static str| {
+        flags
+            .iter()
+            .map(move |flag| arg(flag, heading).hide(hide(heading)))
+    };
     let mut command = clap::Command::new("baton-host")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Loads access-governance connectors as sandboxed WebAssembly components and writes who can do what")
-        .long_about(
+        .about(
             "Loads an access-governance connector as a sandboxed WebAssembly component, lets it read one \
              system through upstreams that the host controls, and writes who can do what into an access \
-             file (.c1z). Credentials never enter the sandbox.\n\n\
-             Without a subcommand it syncs, as every Baton connector does.",
+             file (.c1z). Credentials never enter the sandbox. Without a command it syncs.",
         )
         .after_help(
-            "Every flag can be given as the environment variable in brackets. Secrets can only be given so: \
-             BATON_EKS_SECRET_ACCESS_KEY, BATON_EXTERNAL_ID, BATON_GLOBAL_SECRET_ACCESS_KEY and \
+            "Each flag is also a variable: --eks-cluster-name is $BATON_EKS_CLUSTER_NAME. Secrets are variables \
+             only: BATON_EKS_SECRET_ACCESS_KEY, BATON_EXTERNAL_ID, BATON_GLOBAL_SECRET_ACCESS_KEY, \
              BATON_GLOBAL_BINDING_EXTERNAL_ID.\n\n\
              Examples:\n  \
-             baton-host --plugin baton_eks.wasm --eks-region eu-west-1 --eks-cluster-name prod\n  \
-             baton-host check --plugin baton_eks.wasm\n  \
-             baton-host permissions --plugin baton_eks.wasm\n  \
-             baton resources -f sync.c1z",
+             export BATON_PLUGIN=baton_eks.wasm BATON_EKS_REGION=eu-west-1\n  \
+             baton-host permissions --eks-cluster-name prod   # what to create\n  \
+             baton-host check --eks-cluster-name prod         # does it work?\n  \
+             baton-host --eks-cluster-name prod -f prod.c1z   # sync\n  \
+             baton grants -f prod.c1z                         # look",
         )
         .disable_help_subcommand(true)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
         .subcommand_value_name("COMMAND")
-        .args(HOST.iter().map(|flag| arg(flag, "Options")));
-    for setting in crate::credentials::settings::SETTINGS {
-        command = command.arg(
-            Arg::new(setting.name)
-                .long(setting.name)
-                .global(true)
-                .value_name("VALUE")
-                .hide(setting.secret)
-                .help_heading("AWS credentials (never enter the sandbox)")
-                .help(with_variable(setting.help, setting.env)),
-        );
-    }
+        .arg(arg(&PLUGIN, CONNECTOR).hide(hide(CONNECTOR)));
     for setting in descriptor.iter().flat_map(|d| &d.settings) {
         let mut arg = Arg::new(setting.name.clone())
             .long(setting.name.clone())
             .global(true)
-            .help_heading("Settings of the connector (these values enter the sandbox)")
+            .help_heading(CONNECTOR)
+            .hide(hide(CONNECTOR))
             .help(setting_help(setting));
         arg = match setting.kind.as_str() {
             "bool" => arg
@@ -247,59 +278,156 @@ fn command(descriptor: Option<&Descriptor>) -> clap::Command {
                 .num_args(0..=1)
                 .require_equals(true)
                 .default_missing_value("true")
+                .value_name("true|false")
+                .hide_possible_values(true)
                 .value_parser(["true", "false"]),
             "int" => arg
+                .value_name("NUMBER")
                 .value_parser(value_parser!(i64))
                 .allow_negative_numbers(true),
-            "choice" => arg.value_parser(
-                attributes(&setting.attributes, "choices")
+            "choice" => {
+                let choices: Vec<String> = attributes(&setting.attributes, "choices")
                     .map(str::to_owned)
-                    .collect::<Vec<_>>(),
-            ),
+                    .collect();
+                arg.value_name(choices.join("|"))
+                    .hide_possible_values(true)
+                    .value_parser(choices)
+            }
             _ => arg.value_name("VALUE"),
         };
         command = command.arg(arg);
     }
+    for setting in crate::credentials::settings::SETTINGS {
+        command = command.arg(
+            Arg::new(setting.name)
+                .long(setting.name)
+                .global(true)
+                .value_name("VALUE")
+                .hide(setting.secret || hide(AWS))
+                .help_heading(AWS)
+                .help(setting.help),
+        );
+    }
+    command = command
+        .args(own(FILE, ACCESS_FILE))
+        .args(own(OPTIONS, GENERAL))
+        .arg(
+            Arg::new("help")
+                .short('h')
+                .long("help")
+                .global(true)
+                .help_heading(GENERAL)
+                .action(ArgAction::Help)
+                .help("Print help"),
+        )
+        .arg(
+            Arg::new("version")
+                .short('V')
+                .long("version")
+                .help_heading(GENERAL)
+                .action(ArgAction::Version)
+                .help("Print version"),
+        );
     command
-        .subcommand(clap::Command::new("sync").about("Sync into the access file; the same as no command"))
-        .subcommand(clap::Command::new("check").about("Go through credentials, STS, EKS, TLS, token and RBAC, and say what is missing"))
+        .subcommand(
+            clap::Command::new("sync").about("Sync into the access file; the same as no command"),
+        )
+        .subcommand(
+            clap::Command::new("check")
+                .about("Try credentials, network and rights, and say what is missing"),
+        )
         .subcommand(
             clap::Command::new("permissions")
-                .about("Print the IAM policy, trust policy, access entry and ClusterRole that the plugin needs")
-                .arg(Arg::new("no-config-maps").long("no-config-maps").action(ArgAction::SetTrue).help("Without listing config maps (optional)"))
-                .arg(Arg::new("account-id").long("account-id").value_name("ID").help("The account, where AWS cannot be asked")),
+                .about("Print what to create in AWS and in the cluster")
+                .arg(
+                    Arg::new("no-config-maps")
+                        .long("no-config-maps")
+                        .action(ArgAction::SetTrue)
+                        .help("Without the right to list config maps"),
+                )
+                .arg(
+                    Arg::new("account-id")
+                        .long("account-id")
+                        .value_name("ID")
+                        .help("The cluster's account [default: that of role-arn]"),
+                ),
         )
-        .subcommand(clap::Command::new("capabilities").about("Print the connector's kinds and capabilities as JSON"))
+        .subcommand(
+            clap::Command::new("capabilities")
+                .about("Print the connector's kinds and capabilities as JSON"),
+        )
         .subcommand(clap::Command::new("config").about("Print the connector's settings as JSON"))
         .subcommand(
             clap::Command::new("plugin")
                 .about("Look at plugins, approve and build them")
                 .subcommand_required(true)
                 .arg_required_else_help(true)
-                .subcommand(clap::Command::new("inspect").about("Show what a plugin is, imports, asks for and may do").arg(file_arg()))
+                .subcommand(
+                    clap::Command::new("inspect")
+                        .about("Show what a plugin is, imports, asks for and may do")
+                        .arg(file_arg()),
+                )
                 .subcommand(
                     clap::Command::new("approve")
                         .about("Approve this digest for groups of rights, in baton.lock")
                         .arg(file_arg())
-                        .arg(Arg::new("group").long("group").value_name("GROUP").action(ArgAction::Append).value_parser(["read", "identities", "provision"]).help("A group to approve; may repeat [default: read]"))
-                        .arg(Arg::new("yes").long("yes").short('y').action(ArgAction::SetTrue).help("Do not ask")),
+                        .arg(
+                            Arg::new("group")
+                                .long("group")
+                                .value_name("GROUP")
+                                .action(ArgAction::Append)
+                                .value_parser(["read", "identities", "provision"])
+                                .help("A group to approve; may repeat [default: read]"),
+                        )
+                        .arg(
+                            Arg::new("yes")
+                                .long("yes")
+                                .short('y')
+                                .action(ArgAction::SetTrue)
+                                .help("Do not ask"),
+                        ),
                 )
                 .subcommand(
                     clap::Command::new("encode")
                         .about("Make a component of a core module built for wasm32-unknown-unknown")
-                        .arg(Arg::new("module").value_name("MODULE").required(true).value_parser(value_parser!(PathBuf)))
-                        .arg(Arg::new("output").long("output").short('o').value_name("FILE").required(true).value_parser(value_parser!(PathBuf)).help("The component to write")),
+                        .arg(
+                            Arg::new("module")
+                                .value_name("MODULE")
+                                .required(true)
+                                .value_parser(value_parser!(PathBuf))
+                                .help("The core module"),
+                        )
+                        .arg(
+                            Arg::new("output")
+                                .long("output")
+                                .short('o')
+                                .value_name("FILE")
+                                .required(true)
+                                .value_parser(value_parser!(PathBuf))
+                                .help("The component to write"),
+                        ),
                 ),
         )
         .subcommand(
             clap::Command::new("demo")
-                .about("Sync a simulated company's clusters: needs the program cloud-sim beside this one")
-                .arg(Arg::new("keep").long("keep").value_name("DIR").value_parser(value_parser!(PathBuf)).help("Keep the files in this folder")),
+                .about("Sync a simulated company's clusters and look at the result")
+                .arg(
+                    Arg::new("keep")
+                        .long("keep")
+                        .value_name("DIR")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("Keep the files in this folder"),
+                ),
         )
         .subcommand(
             clap::Command::new("completion")
                 .about("Print shell completions")
-                .arg(Arg::new("shell").required(true).value_parser(value_parser!(clap_complete::Shell))),
+                .arg(
+                    Arg::new("shell")
+                        .value_name("SHELL")
+                        .required(true)
+                        .value_parser(value_parser!(clap_complete::Shell)),
+                ),
         )
 }
 
@@ -318,9 +446,9 @@ fn setting_help(setting: &crate::sandbox::contract::types::SettingSpec) -> Strin
         help.push_str(&format!(" [default: {}]", super::output::plain(default)));
     }
     if setting.required {
-        help = format!("required: {help}");
+        help.push_str(" (required)");
     }
-    with_variable(&help, &variable(&setting.name))
+    help
 }
 
 /// What to do.
@@ -358,9 +486,10 @@ pub(super) struct Approve {
 pub(super) struct Invocation {
     matches: ArgMatches,
     pub(super) environment: Environment,
-    pub(super) sandbox: Sandbox,
     pub(super) lock: Lock,
-    plugin: Option<Plugin>,
+    /// When the command began.
+    pub(super) started: Instant,
+    loaded: Option<(Sandbox, Plugin)>,
 }
 
 /// Either something to run, or clap has printed help or a version.
@@ -369,77 +498,166 @@ pub(super) enum Parsed {
     Printed(Exit),
 }
 
+/// The engine, made only where a plugin is loaded: it costs time and address
+/// space.
+pub(super) fn sandbox() -> Result<Sandbox, CliError> {
+    let own = std::env::current_exe().map_err(|error| {
+        CliError::new(
+            Exit::Failure,
+            format!("cannot find this program, which tries unknown plugins first: {error}"),
+        )
+    })?;
+    Ok(Sandbox::new(SandboxConfig {
+        slots: 0,
+        precompile: Precompile::Child(own),
+    })?)
+}
+
+/// The lock and, where a command wants it, the plugin.
+async fn load(
+    early: &Early,
+    wants_plugin: bool,
+) -> Result<(Lock, Option<(Sandbox, Plugin)>), CliError> {
+    let lock = Lock::read(&early.lock)?;
+    if wants_plugin && early.lock_named && !lock.exists() {
+        // Without a lock any plugin runs; whoever names one means it.
+        return Err(CliError::new(
+            Exit::Usage,
+            format!("there is no lock file {}", early.lock.display()),
+        )
+        .hint("`baton-host plugin approve FILE` writes it; without --lock and BATON_LOCK none is needed"));
+    }
+    let Some(path) = early.plugin.as_ref().filter(|_| wants_plugin) else {
+        return Ok((lock, None));
+    };
+    let sandbox = sandbox()?;
+    let waiting = waiting(format!("compiling {}", path.display()));
+    let plugin = Plugin::load(&sandbox, path, &lock, &reserved()).await?;
+    drop(waiting);
+    Ok((lock, Some((sandbox, plugin))))
+}
+
+/// The subcommand as it stands in the arguments, where they do not parse.
+fn named(args: &[OsString]) -> Option<String> {
+    let root = command(None, None);
+    args.iter()
+        .skip(1)
+        .filter_map(|arg| arg.to_str())
+        .find(|arg| root.find_subcommand(arg).is_some())
+        .map(str::to_owned)
+}
+
+/// A flag's value: the command line, then the environment.
+fn value(matches: &ArgMatches, environment: &Environment, flag: &str) -> Option<String> {
+    use clap::parser::ValueSource;
+    let given = matches.value_source(flag) == Some(ValueSource::CommandLine);
+    let own = || {
+        let mut raw = matches.try_get_raw(flag).ok()??;
+        Some(raw.next()?.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
+    };
+    let outside = || environment.get(&variable(flag)).cloned();
+    if given { own() } else { outside().or_else(own) }
+}
+
+/// Flags with few values have one of them, wherever it comes from. Said
+/// before the plugin is compiled.
+fn choices(matches: &ArgMatches, environment: &Environment) -> Result<(), CliError> {
+    for flag in own_flags().filter(|flag| !flag.choices.is_empty()) {
+        if let Some(value) = value(matches, environment, flag.name)
+            && !flag.choices.contains(&value.as_str())
+        {
+            let value = super::output::plain(&value);
+            return Err(
+                CliError::new(Exit::Usage, format!("--{} cannot be `{value}`", flag.name))
+                    .hint(format!("it can be {}", flag.choices.join(", "))),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What clap says, as one sentence and one hint.
+fn mistake(error: &clap::Error, plugin: bool) -> CliError {
+    use clap::error::ErrorKind;
+    let text = error.render().to_string();
+    let mut paragraphs = text.split("\n\n");
+    let first = paragraphs.next().unwrap_or_default();
+    let words: Vec<&str> = first.split_whitespace().collect();
+    let message = words.join(" ");
+    let tip = paragraphs.find_map(|text| text.trim().strip_prefix("tip: "));
+    let hint = match (tip, error.kind()) {
+        (tip, ErrorKind::UnknownArgument) if !plugin => format!(
+            "{}a connector's own flags are known when it is named with --plugin or BATON_PLUGIN",
+            tip.map(|tip| format!("{tip}; ")).unwrap_or_default()
+        ),
+        (Some(tip), _) => tip.to_owned(),
+        (None, _) => "`baton-host --help` lists what there is".to_owned(),
+    };
+    CliError::new(
+        Exit::Usage,
+        message.strip_prefix("error: ").unwrap_or(&message),
+    )
+    .hint(hint)
+}
+
 impl Invocation {
     pub(super) async fn parse(
         args: Vec<OsString>,
         environment: Environment,
         early: Early,
     ) -> Result<Parsed, CliError> {
-        let own = std::env::current_exe().map_err(|error| {
-            CliError::new(
-                Exit::Failure,
-                format!("cannot find this program, which tries unknown plugins first: {error}"),
-            )
-        })?;
-        let sandbox = Sandbox::new(SandboxConfig {
-            slots: 0,
-            precompile: Precompile::Child(own),
-        })?;
-        let lock = Lock::read(&early.lock)?;
+        use clap::error::ErrorKind;
+        let started = Instant::now();
         // Commands that take the plugin's file as an argument, or none at all,
         // must not fail for a variable that names another.
-        let lenient = command(None)
+        let lenient = command(None, None)
             .ignore_errors(true)
-            .try_get_matches_from(&args)
-            .ok();
-        let name = lenient.as_ref().and_then(ArgMatches::subcommand_name);
-        let wants_plugin = !matches!(name, Some("plugin" | "completion" | "demo"));
-        if wants_plugin && early.lock_named && !lock.exists() {
-            // Without a lock any plugin runs; whoever names one means it.
-            return Err(CliError::new(
-                Exit::Usage,
-                format!("there is no lock file {}", early.lock.display()),
-            )
-            .hint("`baton-host plugin approve FILE` writes it; without --lock and BATON_LOCK none is needed"));
+            .try_get_matches_from(&args);
+        if let Ok(matches) = &lenient {
+            choices(matches, &environment)?;
         }
-        let plugin = match &early.plugin {
-            Some(path) if wants_plugin => {
-                Some(Plugin::load(&sandbox, path, &lock, &reserved()).await)
-            }
-            _ => None,
+        let name = match &lenient {
+            Ok(matches) => matches.subcommand_name().map(str::to_owned),
+            Err(_) => named(&args),
         };
-        let (plugin, failed) = match plugin {
-            Some(Ok(plugin)) => (Some(plugin), None),
-            Some(Err(error)) => (None, Some(error)),
-            None => (None, None),
-        };
-        let descriptor = plugin.as_ref().map(|p| p.component.descriptor());
-        let matches = match command(descriptor).try_get_matches_from(&args) {
+        let name = name.as_deref();
+        let version = matches!(&lenient, Err(error) if error.kind() == ErrorKind::DisplayVersion);
+        let wants_plugin = !version && !matches!(name, Some("plugin" | "completion"));
+        if name == Some("demo") && super::demo::proxied() {
+            return super::demo::without_proxies(&args).map(Parsed::Printed);
+        }
+        let loaded = load(&early, wants_plugin).await;
+        let descriptor = loaded
+            .as_ref()
+            .ok()
+            .and_then(|(_, loaded)| loaded.as_ref())
+            .map(|(_, plugin)| plugin.component.descriptor());
+        let matches = match command(descriptor, name).try_get_matches_from(&args) {
             Ok(matches) => matches,
             Err(error) => {
-                use clap::error::ErrorKind;
-                let printed = matches!(
-                    error.kind(),
-                    ErrorKind::DisplayHelp
-                        | ErrorKind::DisplayVersion
-                        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-                );
-                // Unknown flags may well be the settings of a plugin that did
-                // not load: its reason comes first.
-                if let (Some(failed), false) = (failed, printed) {
-                    return Err(failed.into());
-                }
-                let _ = error.print();
-                return Ok(Parsed::Printed(if printed {
-                    Exit::Success
-                } else {
-                    Exit::Usage
-                }));
+                return match (error.kind(), loaded) {
+                    (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, loaded) => {
+                        let _ = error.print();
+                        if let (Err(reason), true) = (loaded, wants_plugin) {
+                            say(&format!(
+                                "\nwithout the settings of the connector: {}",
+                                reason.message
+                            ));
+                        }
+                        Ok(Parsed::Printed(Exit::Success))
+                    }
+                    (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => {
+                        let _ = error.print();
+                        Ok(Parsed::Printed(Exit::Usage))
+                    }
+                    // Unknown flags may well be the settings of a plugin that
+                    // did not load: its reason comes first.
+                    (_, Err(reason)) => Err(reason),
+                    (_, Ok((_, loaded))) => Err(mistake(&error, loaded.is_some())),
+                };
             }
         };
-        if let Some(failed) = failed {
-            return Err(failed.into());
-        }
+        let (lock, loaded) = loaded?;
         let shown = crate::credentials::settings::SETTINGS
             .iter()
             .find(|setting| {
@@ -460,30 +678,46 @@ impl Invocation {
         Ok(Parsed::Run(Box::new(Invocation {
             matches,
             environment,
-            sandbox,
             lock,
-            plugin,
+            started,
+            loaded,
         })))
     }
 
     /// The plugin of the command.
     pub(super) fn plugin(&self) -> Result<&Plugin, CliError> {
-        self.plugin.as_ref().ok_or_else(|| {
-            CliError::new(Exit::Usage, "no plugin was given")
-                .hint("name one with --plugin baton_eks.wasm or BATON_PLUGIN")
+        self.loaded().map(|(_, plugin)| plugin)
+    }
+
+    /// The same with the engine that runs it.
+    pub(super) fn loaded(&self) -> Result<(&Sandbox, &Plugin), CliError> {
+        self.loaded
+            .as_ref()
+            .map(|(sandbox, plugin)| (sandbox, plugin))
+            .ok_or_else(|| {
+                CliError::new(Exit::Usage, "no plugin was given")
+                    .hint("name one with --plugin baton_eks.wasm or BATON_PLUGIN")
+            })
+    }
+
+    /// The same plugin without arguments and in another environment.
+    pub(super) fn within(&self, environment: Environment) -> Result<Invocation, CliError> {
+        let (sandbox, plugin) = self.loaded()?;
+        let matches = command(Some(plugin.component.descriptor()), None)
+            .try_get_matches_from(["baton-host"])
+            .map_err(|error| CliError::new(Exit::Failure, error.to_string()))?;
+        Ok(Invocation {
+            matches,
+            environment,
+            lock: Lock::read(self.lock.path())?,
+            started: self.started,
+            loaded: Some((sandbox.clone(), plugin.clone())),
         })
     }
 
     /// A flag's value: the command line, then the environment.
     pub(super) fn value(&self, flag: &str) -> Option<String> {
-        use clap::parser::ValueSource;
-        let given = self.matches.value_source(flag) == Some(ValueSource::CommandLine);
-        let own = || {
-            let mut raw = self.matches.try_get_raw(flag).ok()??;
-            Some(raw.next()?.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
-        };
-        let outside = || self.environment.get(&variable(flag)).cloned();
-        if given { own() } else { outside().or_else(own) }
+        value(&self.matches, &self.environment, flag)
     }
 
     /// A switch: the command line, then the environment.
@@ -552,7 +786,7 @@ impl Invocation {
 /// Completions without the settings of any plugin.
 pub(super) fn completion(shell: clap_complete::Shell) -> Exit {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut command(None), "baton-host", &mut text);
+    clap_complete::generate(shell, &mut command(None, None), "baton-host", &mut text);
     data(String::from_utf8_lossy(&text).trim_end());
     Exit::Success
 }
@@ -568,7 +802,7 @@ mod tests {
 
     #[test]
     fn the_command_is_well_formed() {
-        command(None).debug_assert();
+        command(None, None).debug_assert();
     }
 
     /// `permissions` once took the text of a plugin's number for its own.
@@ -629,5 +863,116 @@ mod tests {
             ("A".into(), "b".into()),
         ]);
         assert_eq!(env.len(), 1);
+    }
+
+    fn help(args: &[&str]) -> String {
+        let name = named(&words(args));
+        command(None, name.as_deref())
+            .term_width(80)
+            .try_get_matches_from(args)
+            .unwrap_err()
+            .render()
+            .to_string()
+    }
+
+    #[test]
+    fn help_fits_a_terminal_and_shows_what_a_command_heeds() {
+        let root = help(&["baton-host", "--help"]);
+        assert_eq!(root, help(&["baton-host", "-h"]));
+        assert!(root.lines().all(|line| line.len() <= 80), "{root}");
+        assert_eq!(root.matches("Options:\n").count(), 1, "{root}");
+        for (args, has, not) in [
+            (&["baton-host", "sync", "-h"][..], "--skip-grants", "none"),
+            (
+                &["baton-host", "check", "-h"],
+                "--role-arn",
+                "--skip-grants",
+            ),
+            (&["baton-host", "config", "-h"], "--plugin", "--role-arn"),
+            (
+                &["baton-host", "plugin", "encode", "-h"],
+                "--output",
+                "--role-arn",
+            ),
+            (&["baton-host", "completion", "-h"], "zsh", "--plugin"),
+        ] {
+            let text = help(args);
+            assert!(text.contains(has), "{args:?}: {text}");
+            assert!(!text.contains(not), "{args:?}: {text}");
+            assert!(text.contains("--help"), "{args:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_flag_of_few_values_has_one_of_them() {
+        let matches = |args: &[&str]| command(None, None).try_get_matches_from(args).unwrap();
+        let none = Environment::new();
+        let json = matches(&["baton-host", "--format", "json"]);
+        choices(&json, &none).unwrap();
+        let xml = matches(&["baton-host", "check", "--format", "xml"]);
+        let error = choices(&xml, &none).unwrap_err();
+        assert_eq!(error.message, "--format cannot be `xml`");
+        assert_eq!(error.hint.unwrap(), "it can be text, json");
+        let loud = Environment::from([("BATON_LOG_LEVEL".to_owned(), "loud".to_owned())]);
+        let error = choices(&json, &loud).unwrap_err();
+        assert_eq!(error.message, "--log-level cannot be `loud`");
+    }
+
+    #[test]
+    fn a_mistake_is_one_sentence_with_a_next_step() {
+        let says = |args: &[&str], plugin| {
+            let error = command(None, None).try_get_matches_from(args).unwrap_err();
+            let error = mistake(&error, plugin);
+            (error.message, error.hint.unwrap())
+        };
+        let (message, hint) = says(&["baton-host", "check", "--eks-regoin", "x"], false);
+        assert_eq!(message, "unexpected argument '--eks-regoin' found");
+        assert!(hint.contains("--plugin"), "{hint}");
+        let (_, hint) = says(&["baton-host", "--skip-grant"], true);
+        assert_eq!(hint, "a similar argument exists: '--skip-grants'");
+        let (message, _) = says(&["baton-host", "plugin", "encode"], true);
+        assert_eq!(
+            message,
+            "the following required arguments were not provided: --output <FILE> <MODULE>"
+        );
+        let (message, hint) = says(&["baton-host", "chekc"], true);
+        assert_eq!(message, "unrecognized subcommand 'chekc'");
+        assert_eq!(hint, "a similar subcommand exists: 'check'");
+    }
+
+    /// With `UPDATE_DOCS=1` it writes the table.
+    #[test]
+    fn the_documented_flags_are_those_that_there_are() {
+        let mut table = "| flag | variable | default | |\n|---|---|---|---|\n".to_owned();
+        for flag in own_flags() {
+            let short = flag
+                .short
+                .map(|short| format!("`-{short}`, "))
+                .unwrap_or_default();
+            let value = flag
+                .value
+                .map(|value| format!(" {}", value.replace('|', "\\|")))
+                .unwrap_or_default();
+            let default = flag
+                .default
+                .map(|default| format!("`{default}`"))
+                .unwrap_or_default();
+            table.push_str(&format!(
+                "| {short}`--{}{value}` | `{}` | {default} | {} |\n",
+                flag.name,
+                variable(flag.name),
+                flag.help
+            ));
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let begin = "<!-- generated: flags -->\n";
+        let (before, rest) = page.split_once(begin).unwrap();
+        let (_, after) = rest.split_once("<!-- end -->").unwrap();
+        let expected = format!("{before}{begin}{table}<!-- end -->{after}");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &expected).unwrap();
+        }
+        assert_eq!(page, expected, "docs/cli.md is out of date");
     }
 }

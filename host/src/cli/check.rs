@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::args::Invocation;
 use super::exit::{CliError, Exit};
-use super::output::{Printer, plain};
+use super::output::{Printer, hanging, plain};
 use super::sync::job;
 use crate::job::{self, JobError};
 use crate::upstream::rights::{Kind, Right, Shape};
@@ -24,14 +24,33 @@ struct Step {
 }
 
 struct Report {
+    printer: Printer,
     steps: Vec<Step>,
     /// Of the first step that failed.
     exit: Exit,
 }
 
 impl Report {
+    /// A person sees each step as it is done: some wait for a network.
+    fn push(&mut self, step: Step) {
+        if !self.printer.json {
+            let mark = match (step.ok, step.optional) {
+                (true, _) => "ok     ",
+                (false, true) => "missing",
+                (false, false) => "FAILED ",
+            };
+            let line = format!("{mark} {:<12} {}", step.name, plain(&step.message));
+            self.printer.text(&hanging(&line, 21));
+            if let Some(hint) = &step.hint {
+                let line = format!("{:21}hint: {}", "", plain(hint));
+                self.printer.text(&hanging(&line, 21));
+            }
+        }
+        self.steps.push(step);
+    }
+
     fn ok(&mut self, name: &'static str, message: impl Into<String>) {
-        self.steps.push(Step {
+        self.push(Step {
             name,
             ok: true,
             optional: false,
@@ -44,7 +63,7 @@ impl Report {
         if self.exit == Exit::Success {
             self.exit = error.exit;
         }
-        self.steps.push(Step {
+        self.push(Step {
             name,
             ok: false,
             optional: false,
@@ -57,6 +76,7 @@ impl Report {
 pub(super) async fn check(invocation: &Invocation, printer: Printer) -> Result<Exit, CliError> {
     let job = job(invocation)?;
     let mut report = Report {
+        printer,
         steps: Vec::new(),
         exit: Exit::Success,
     };
@@ -66,22 +86,6 @@ pub(super) async fn check(invocation: &Invocation, printer: Printer) -> Result<E
             "ok": report.exit == Exit::Success,
             "steps": report.steps,
         }));
-    } else {
-        for step in &report.steps {
-            let mark = match (step.ok, step.optional) {
-                (true, _) => "ok     ",
-                (false, true) => "missing",
-                (false, false) => "FAILED ",
-            };
-            printer.text(&format!(
-                "{mark} {:<12} {}",
-                step.name,
-                plain(&step.message)
-            ));
-            if let Some(hint) = &step.hint {
-                printer.text(&format!("        {:<12} hint: {}", "", plain(hint)));
-            }
-        }
     }
     Ok(report.exit)
 }
@@ -191,7 +195,7 @@ impl Report {
         if !optional && self.exit == Exit::Success {
             self.exit = Exit::Denied;
         }
-        self.steps.push(Step {
+        self.push(Step {
             name: "RBAC",
             ok: false,
             optional,

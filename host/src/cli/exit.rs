@@ -127,6 +127,27 @@ impl From<crate::upstream::UpstreamError> for CliError {
     }
 }
 
+/// What to do where a disk is full or a folder is missing.
+fn room(error: &crate::c1z::Error) -> Option<String> {
+    use crate::c1z::Error;
+    use std::io::ErrorKind;
+    let hint = match error {
+        Error::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+            "make the folder, or name another one"
+        }
+        Error::Io { source, .. } if source.kind() == ErrorKind::StorageFull => FULL,
+        Error::Database {
+            source: rusqlite::Error::SqliteFailure(failure, _),
+            ..
+        } if failure.code == rusqlite::ErrorCode::DiskFull => FULL,
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+const FULL: &str = "make room: the folder of --file needs it for the file, that of --c1z-temp-dir for \
+                    the same unpacked (docs/access-file.md, \"Writing\")";
+
 impl From<crate::sync::SyncError> for CliError {
     fn from(error: crate::sync::SyncError) -> CliError {
         use crate::sandbox::CallError;
@@ -158,7 +179,7 @@ impl From<crate::sync::SyncError> for CliError {
             SyncError::Cancelled => CliError::new(Exit::Interrupted, message),
             SyncError::File(error) => {
                 use crate::c1z::Error;
-                let exit = match error {
+                let exit = match &error {
                     Error::NotAnAccessFile { .. }
                     | Error::Pebble { .. }
                     | Error::Damaged { .. }
@@ -166,8 +187,38 @@ impl From<crate::sync::SyncError> for CliError {
                     Error::Expansions { .. } => Exit::Plugin,
                     _ => Exit::Failure,
                 };
-                CliError::new(exit, message)
+                CliError {
+                    exit,
+                    message,
+                    hint: room(&error),
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_says_where_room_is_needed() {
+        let full = |source| crate::c1z::Error::Io {
+            doing: "writing",
+            path: "x.c1z".into(),
+            source,
+        };
+        let error = full(std::io::ErrorKind::StorageFull.into());
+        let error = CliError::from(crate::sync::SyncError::File(error));
+        assert_eq!(error.exit, Exit::Failure);
+        assert_eq!(error.hint.as_deref(), Some(FULL));
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        let error = crate::c1z::Error::Database {
+            doing: "writing a row",
+            source: rusqlite::Error::SqliteFailure(code, None),
+        };
+        assert_eq!(room(&error).as_deref(), Some(FULL));
+        let denied = full(std::io::ErrorKind::PermissionDenied.into());
+        assert_eq!(room(&denied), None);
     }
 }

@@ -83,7 +83,7 @@ async fn run(
         } => permissions::permissions(&invocation, config_maps, account.as_deref(), printer),
         args::Command::Capabilities => describe::capabilities(&invocation, printer),
         args::Command::Config => describe::config(&invocation, printer),
-        args::Command::Demo { keep } => demo::demo(&invocation, keep.as_deref(), printer),
+        args::Command::Demo { keep } => demo::demo(&invocation, keep.as_deref()).await,
         args::Command::PluginInspect(file) => plugin::inspect(&invocation, &file, printer).await,
         args::Command::PluginApprove(approve) => {
             plugin::approve(&invocation, &approve, printer).await

@@ -91,6 +91,33 @@ pub fn plain(text: &str) -> String {
     crate::sandbox::clean(text, 1000)
 }
 
+/// A long line with a hanging indent, where a terminal would break it anywhere;
+/// as it is for programs.
+pub fn hanging(line: &str, indent: usize) -> String {
+    if std::io::stdout().is_terminal() {
+        wrapped(line, indent, 100)
+    } else {
+        line.to_owned()
+    }
+}
+
+fn wrapped(line: &str, indent: usize, width: usize) -> String {
+    let mut text = String::new();
+    let mut used = 0;
+    for word in line.split_inclusive(' ') {
+        let length = word.trim_end().chars().count();
+        if used > indent && used + length > width {
+            text.truncate(text.trim_end().len());
+            text.push('\n');
+            text.extend(std::iter::repeat_n(' ', indent));
+            used = indent;
+        }
+        text.push_str(word);
+        used += word.chars().count();
+    }
+    text
+}
+
 /// Rows as aligned columns, without a frame.
 pub fn table(rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = Vec::new();
@@ -144,5 +171,16 @@ mod tests {
             serde_json::from_str::<serde_json::Value>(&text).unwrap(),
             value
         );
+    }
+
+    #[test]
+    fn long_lines_hang() {
+        assert_eq!(
+            wrapped("ok  one two three", 4, 11),
+            "ok  one two\n    three"
+        );
+        assert_eq!(wrapped("ok  short", 4, 11), "ok  short");
+        let long = "ok  arn:aws:iam::111122223333:role/a-long-name";
+        assert_eq!(wrapped(long, 4, 11), long, "a word stays whole");
     }
 }

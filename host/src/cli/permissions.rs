@@ -4,7 +4,7 @@
 
 use super::args::Invocation;
 use super::exit::{CliError, Exit};
-use super::output::Printer;
+use super::output::{Printer, plain};
 use super::sync::job;
 use crate::job;
 use crate::upstream::permissions::{
@@ -28,6 +28,14 @@ pub(super) fn permissions(
     let rights = job::rights(&job::granted(&job.plugin, &declared));
     let partition = crate::credentials::endpoints::partition(&region).name;
     let role = job.aws.role_arn.clone();
+    if let Some(account) = account
+        && !(account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()))
+    {
+        return Err(CliError::new(
+            Exit::Usage,
+            format!("`{}` is no account id, which has 12 digits", plain(account)),
+        ));
+    }
     let account = account
         .map(str::to_owned)
         .or_else(|| {

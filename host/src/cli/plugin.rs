@@ -73,8 +73,13 @@ pub(super) async fn inspect(
     file: &Path,
     printer: Printer,
 ) -> Result<Exit, CliError> {
-    let component =
-        Plugin::component(&invocation.sandbox, file, &invocation.lock, &reserved()).await?;
+    let component = Plugin::component(
+        &super::args::sandbox()?,
+        file,
+        &invocation.lock,
+        &reserved(),
+    )
+    .await?;
     let declared = declared(&component)?;
     let inspection = look(&component, &declared, invocation);
     if printer.json {
@@ -209,7 +214,7 @@ pub(super) async fn approve(
     printer: Printer,
 ) -> Result<Exit, CliError> {
     let component = Plugin::component(
-        &invocation.sandbox,
+        &super::args::sandbox()?,
         &approve.file,
         &invocation.lock,
         &reserved(),

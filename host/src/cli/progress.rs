@@ -23,6 +23,21 @@ enum View {
     Nothing,
 }
 
+/// Says on a terminal what takes a moment, until it is dropped.
+pub(super) struct Waiting(ProgressBar);
+
+pub(super) fn waiting(what: String) -> Waiting {
+    let bar = ProgressBar::new_spinner().with_message(what);
+    bar.enable_steady_tick(Duration::from_millis(120));
+    Waiting(bar)
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// One sync's display.
 #[derive(Clone)]
 pub(super) struct Display {

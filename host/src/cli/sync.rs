@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::args::Invocation;
+use super::args::{Environment, Invocation};
 use super::exit::{CliError, Exit};
 use super::output::{Printer, plain, table};
 use super::progress::{Display, Voice};
@@ -76,8 +76,20 @@ pub(super) fn job(invocation: &Invocation) -> Result<Job, CliError> {
 }
 
 pub(super) async fn sync(invocation: &Invocation, printer: Printer) -> Result<Exit, CliError> {
-    let job = job(invocation)?;
     let quiet = invocation.switch("quiet")?;
+    let outcome = run(invocation, quiet || printer.json).await?;
+    if printer.json {
+        printer.value(&outcome);
+    } else if !quiet {
+        printer.text(&summary(&outcome));
+    }
+    Ok(Exit::Success)
+}
+
+/// Syncs into the access file; a `silent` one shows no progress.
+pub(super) async fn run(invocation: &Invocation, silent: bool) -> Result<Outcome, CliError> {
+    let (sandbox, _) = invocation.loaded()?;
+    let job = job(invocation)?;
     let options = Options {
         kinds: invocation
             .value("sync-resource-types")
@@ -100,16 +112,17 @@ pub(super) async fn sync(invocation: &Invocation, printer: Printer) -> Result<Ex
             .value("c1z-temp-dir")
             .or_else(|| invocation.environment.get("BATON_TMPDIR").cloned())
             .map(PathBuf::from),
+        keep_full_syncs: keep_full_syncs(&invocation.environment)?,
         ..FileOptions::default()
     };
-    let mut display = Display::new(quiet || printer.json);
+    let mut display = Display::new(silent);
     let cancelled = options.cancelled.clone();
     let work = async {
         let connection = job::connect(&job).await?;
         display.watch(&connection.upstreams);
         let observer = Arc::new(Voice(display.clone()));
         job::sync(
-            &invocation.sandbox,
+            sandbox,
             &job,
             &connection,
             &options,
@@ -134,19 +147,34 @@ pub(super) async fn sync(invocation: &Invocation, printer: Printer) -> Result<Ex
         }
     };
     display.finish();
-    let outcome = match result {
-        None => return Err(interrupted()),
+    match result {
+        None => Err(interrupted()),
         Some(Err(JobError::Sync { source, .. })) if matches!(*source, SyncError::Cancelled) => {
-            return Err(interrupted());
+            Err(interrupted())
         }
-        Some(result) => result?,
-    };
-    if printer.json {
-        printer.value(&outcome);
-    } else if !quiet {
-        printer.text(&summary(&outcome));
+        Some(result) => Ok(result?),
     }
-    Ok(Exit::Success)
+}
+
+/// `BATON_KEEP_SYNC_COUNT` and `BATON_SKIP_CLEANUP`, variables of every Baton
+/// connector.
+fn keep_full_syncs(environment: &Environment) -> Result<Option<u32>, CliError> {
+    let wrong = |text: &str| Err(CliError::new(Exit::Usage, text));
+    match environment.get("BATON_SKIP_CLEANUP").map(String::as_str) {
+        None | Some("false" | "0") => {}
+        Some("true" | "1") => return Ok(None),
+        Some(_) => return wrong("BATON_SKIP_CLEANUP is neither true nor false"),
+    }
+    match environment
+        .get("BATON_KEEP_SYNC_COUNT")
+        .map(|text| text.parse())
+    {
+        None => Ok(FileOptions::default().keep_full_syncs),
+        Some(Ok(count)) if count > 0 => Ok(Some(count)),
+        Some(_) => {
+            wrong("BATON_KEEP_SYNC_COUNT is the number of full syncs that a file keeps, 1 or more")
+        }
+    }
 }
 
 fn interrupted() -> CliError {
@@ -157,7 +185,7 @@ fn interrupted() -> CliError {
 }
 
 /// Ctrl-C or SIGTERM.
-async fn stop_signal() {
+pub(super) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     match (
         signal(SignalKind::interrupt()),
@@ -327,4 +355,36 @@ fn refused_here(source: &SyncError, problems: &[String]) -> Option<String> {
         .iter()
         .find(|problem| problem.contains(operation))?;
     Some(plain(&format!("{doing}: {problem}")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_say_how_many_syncs_a_file_keeps() {
+        let kept = |pairs: &[(&str, &str)]| {
+            keep_full_syncs(
+                &pairs
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                    .collect(),
+            )
+        };
+        assert_eq!(kept(&[]).unwrap(), Some(2));
+        assert_eq!(kept(&[("BATON_KEEP_SYNC_COUNT", "5")]).unwrap(), Some(5));
+        let all = [
+            ("BATON_KEEP_SYNC_COUNT", "5"),
+            ("BATON_SKIP_CLEANUP", "true"),
+        ];
+        assert_eq!(kept(&all).unwrap(), None);
+        for wrong in ["0", "-1", "two"] {
+            assert_eq!(
+                kept(&[("BATON_KEEP_SYNC_COUNT", wrong)]).unwrap_err().exit,
+                Exit::Usage
+            );
+        }
+        assert!(kept(&[("BATON_SKIP_CLEANUP", "perhaps")]).is_err());
+    }
 }

@@ -101,7 +101,10 @@ async fn send(
     let request = request.map(SdkBody::from);
     let request = request.try_into().map_err(chain)?;
     let call = async {
-        let response = connector.call(request).await.map_err(chain)?;
+        let response = connector
+            .call(request)
+            .await
+            .map_err(|error| cause(&error))?;
         let status = response.status().as_u16();
         let date = response.headers().get("date").map(str::to_owned);
         let body = Limited::new(response.into_body(), LONGEST_ANSWER);
@@ -115,6 +118,14 @@ async fn send(
     tokio::time::timeout(CALL, call)
         .await
         .unwrap_or_else(|_| Err(format!("no answer within {} seconds", CALL.as_secs())))
+}
+
+/// The last cause, which is the one that a person knows ("Connection refused").
+fn cause(mut error: &dyn std::error::Error) -> String {
+    while let Some(next) = error.source() {
+        error = next;
+    }
+    error.to_string()
 }
 
 /// An error with its causes; a cause that only repeats is left out.

@@ -191,6 +191,7 @@ impl Sts {
         let mut attempt = 0;
         loop {
             attempt += 1;
+            let started = tokio::time::Instant::now();
             let outcome = self
                 .once(&url, endpoints.region(), &body, credentials)
                 .await?;
@@ -199,7 +200,17 @@ impl Sts {
                 _ => None,
             };
             match pause {
-                Some(pause) => tokio::time::sleep(pause).await,
+                Some(pause) => {
+                    // Nobody should look at a silent terminal for half a minute.
+                    if started.elapsed() > Duration::from_secs(2) {
+                        let next = attempt + 1;
+                        tracing::warn!(
+                            "{} gives no answer; attempt {next} of {ATTEMPTS}",
+                            host_of(&url)
+                        );
+                    }
+                    tokio::time::sleep(pause).await;
+                }
                 None => return Ok(outcome),
             }
         }
