@@ -13,6 +13,9 @@ const SECRET_WORDS: &[&str] = &["secret", "token", "password", "key", "credentia
 const SETTING_KINDS: &[&str] = &["string", "bool", "int", "choice"];
 /// Longest text of a descriptor, in bytes.
 const STRING: usize = 8 << 10;
+/// Attributes of a descriptor, in all: choices of a setting are among them, and
+/// `--help` shows each.
+const ATTRIBUTES: usize = 1_024;
 const TRAITS: &[&str] = &["user", "group", "role", "app", "secret"];
 
 /// The first value of a registered attribute.
@@ -166,6 +169,12 @@ fn modest(descriptor: &Descriptor) -> Result<(), DescriptorError> {
         }
         all.push(&upstream.attributes);
     }
+    let attributes: usize = all.iter().map(|some| some.len()).sum();
+    if attributes > ATTRIBUTES {
+        return refuse(format!(
+            "the connector declares {attributes} attributes; it may have {ATTRIBUTES}"
+        ));
+    }
     for (key, value) in all.into_iter().flatten() {
         texts.extend([key.as_str(), value]);
     }
@@ -256,6 +265,22 @@ mod tests {
     #[test]
     fn a_setting_that_shadows_an_option_of_the_host_is_refused() {
         assert!(refusal("file").contains("option of the host"));
+    }
+
+    #[test]
+    fn a_setting_with_more_choices_than_anybody_reads_is_refused() {
+        let with = |choices: usize| {
+            let mut descriptor = descriptor("size");
+            let setting = descriptor.settings.first_mut().unwrap();
+            setting.kind = "choice".into();
+            setting.attributes = (0..choices)
+                .map(|n| ("choices".to_owned(), n.to_string()))
+                .collect();
+            check(&descriptor, &[])
+        };
+        assert!(with(1_024).is_ok());
+        let error = with(100_000).unwrap_err().to_string();
+        assert!(error.contains("100000 attributes"), "{error}");
     }
 
     #[test]
