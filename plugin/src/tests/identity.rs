@@ -322,3 +322,25 @@ fn a_policy_of_an_entry_that_was_not_there_is_evidence() {
         user("late")
     );
 }
+
+#[test]
+fn a_service_account_that_is_not_there_holds_what_names_it_only_latently() {
+    let file = sync(Cloud::default().bound(
+        "b",
+        "view",
+        &[
+            "ServiceAccount:dev/none",
+            "User:system:serviceaccount:dev:nor",
+            "Group:system:serviceaccounts:dev",
+        ],
+    ));
+    for who in [
+        "service_account:dev/none",
+        "service_account:dev/nor",
+        "kube_group:system:serviceaccounts:dev",
+    ] {
+        assert_eq!(certainty(&file, who), "latent", "{who}");
+    }
+    assert_eq!(file.holders(VIEW).len(), 3);
+    assert_eq!(file.profile("service_account", "dev/nor")["exists"], false);
+}

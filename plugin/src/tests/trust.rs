@@ -456,3 +456,36 @@ fn rule_09_pod_identity_gives_a_role_and_what_lies_behind_it() {
         (Some("conditional"), Some("pod-identity"))
     );
 }
+
+#[test]
+fn rule_09_a_pod_identity_chain_is_as_sure_as_its_weakest_link() {
+    let mut with_condition = allow(json!({"AWS": role("pod")}), json!("sts:AssumeRole"));
+    with_condition["Condition"] = json!({"StringEquals": {"sts:ExternalId": "x"}});
+    let untagged = trust(json!([allow(
+        json!({"Service": "pods.eks.amazonaws.com"}),
+        json!("sts:AssumeRole")
+    )]));
+    let mut cloud = Cloud::default()
+        .with_role("pod", &pods_trust())
+        .with_role("untagged", &untagged)
+        .with_role("conditional", &trust(json!([with_condition])))
+        .with_role("deaf", &no_trust());
+    cloud.service_accounts = vec![account("dev", "ci")];
+    let pod = |id: &str, from: &str, to: &str| json!({"associationId": id, "namespace": "dev", "serviceAccount": "ci", "roleArn": role(from), "targetRoleArn": to});
+    cloud.pods = vec![
+        pod("a-1", "pod", &role("conditional")),
+        pod("a-2", "pod", &role("deaf")),
+        json!({"associationId": "a-3", "namespace": "dev", "serviceAccount": "ci", "roleArn": role("untagged")}),
+    ];
+    let file = sync(cloud);
+    for (name, words) in [
+        ("conditional", "sts:ExternalId"),
+        ("deaf", "does not name"),
+        ("untagged", "sts:TagSession"),
+    ] {
+        let meta = file.metadata(&format!("{}:service_account:dev/ci", assignment(name)));
+        assert_eq!(meta["certainty"], "conditional", "{name}");
+        let told = meta["paths"][0]["conditions"].as_str().unwrap();
+        assert!(told.contains(words), "{told}");
+    }
+}
