@@ -63,7 +63,7 @@ role:@role/irsa-everybody:assignment | service_account:* | certain | immutable
 role:@role/irsa-payments:assignment | service_account:payments/api | certain
 role:@role/legacy-ops:assignment | iam_user:@user/people/bob | certain
 role:@role/pod-ledger:assignment | service_account:payments/ledger | certain
-role:@role/pod-reports:assignment | service_account:payments/reports | certain
+role:@role/pod-reports:assignment | service_account:payments/reports | conditional
 role:@role/recreated:assignment | iam_user:@user/contractors/dave | certain
 role:@role/reports-target:assignment | role:@role/pod-reports | certain | expands role:@role/pod-reports:assignment
 role:@role/reports-target:assignment | service_account:payments/reports | certain
