@@ -116,7 +116,7 @@ async fn show(invocation: &Invocation, keep: Option<&Path>) -> Result<Exit, CliE
         printer.text(&highlights.text);
         certainties.extend(highlights.certainties);
     }
-    printer.text(&legend(&certainties));
+    printer.text(&format!("\n{}", legend(&certainties)));
     printer.text(&format!(
         "All of it, with compiling the plugin, took {:.1} s. Next: your own cluster (README, \"Your cluster\"){}",
         invocation.started.elapsed().as_secs_f64(),
@@ -151,6 +151,7 @@ fn summary(outcome: &Outcome) -> String {
         calls.join(", "),
         outcome.sandbox_memory as f64 / f64::from(1 << 20),
     );
+    text = hanging(&text, 2);
     for unread in &summary.unread {
         let line = format!("not read: {}: {}", unread.kind, unread.message);
         text.push_str(&format!("\n{}", hanging(&plain(&line), 2)));
@@ -163,7 +164,7 @@ fn summary(outcome: &Outcome) -> String {
 }
 
 fn legend(certainties: &BTreeSet<String>) -> String {
-    let mut text = "\nEvery grant is certain, if it is not marked".to_owned();
+    let mut text = "Every grant is certain, if it is not marked".to_owned();
     for (name, meaning) in [
         (
             "latent",
@@ -180,7 +181,7 @@ fn legend(certainties: &BTreeSet<String>) -> String {
         }
     }
     text.push('.');
-    text
+    hanging(&text, 0)
 }
 
 /// Starts the cloud and reads the environments that it prints, one a cluster.

@@ -212,14 +212,18 @@ fn render(heading: &str, lines: &[Line]) -> String {
             } else {
                 format!("{} in {}", line.what, scopes.join(", "))
             };
-            let mut ways: Vec<&str> = line.ways.iter().map(String::as_str).collect();
-            // The heading says it.
-            ways.retain(|way| *way != "access-policy");
-            let mark = format!("[{}]", line.certainty);
-            if line.certainty != "certain" {
-                ways.insert(0, &mark);
-            }
-            [line.who.clone(), what, ways.join(", ")]
+            let ways: Vec<&str> = line
+                .ways
+                .iter()
+                .map(String::as_str)
+                // The heading says it.
+                .filter(|way| *way != "access-policy")
+                .collect();
+            let mark = match line.certainty.as_str() {
+                "certain" => String::new(),
+                other => format!("[{other}] "),
+            };
+            [line.who.clone(), what, format!("{mark}{}", ways.join(", "))]
         })
         .collect();
     let mut text = format!("\n{heading}\n{}", columns(&rows));
