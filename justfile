@@ -49,6 +49,10 @@ test-plugins: host
 host:
     cargo build --quiet -p baton-host -p cloud-sim
 
+# Two folders, one digest: builds the component twice from scratch
+reproducible: component
+    cargo test --quiet -p e2e --test cli -- --ignored reproducible
+
 # Other people's tools against ours: baton, ministack, botocore
 interop: component
     tests/interop/run.sh
