@@ -114,9 +114,7 @@ impl From<crate::upstream::UpstreamError> for CliError {
     fn from(error: crate::upstream::UpstreamError) -> CliError {
         use crate::upstream::UpstreamError as Error;
         let exit = match &error {
-            Error::NoCluster { .. } | Error::NotReady { .. } | Error::NoEndpoint(_) => {
-                Exit::NotFound
-            }
+            Error::NoCluster { .. } | Error::NoEndpoint(_) => Exit::NotFound,
             Error::Unauthenticated { .. }
             | Error::NotPermitted { .. }
             | Error::Clock { .. }

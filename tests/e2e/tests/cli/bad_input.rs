@@ -326,6 +326,9 @@ fn a_cluster_that_does_not_exist_or_is_not_ready() {
         5,
         &["cluster/lab is CREATING and cannot be read", "ACTIVE"],
     );
+    let run = Host::reading(&sim, "lab").run(&["check"]);
+    assert_eq!(run.code, Some(5), "{run:?}");
+    run.says(&["FAILED  cluster", "CREATING", "ACTIVE"]);
 }
 
 #[test]
