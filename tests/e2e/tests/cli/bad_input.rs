@@ -328,7 +328,11 @@ fn a_cluster_that_does_not_exist_or_is_not_ready() {
     );
     let run = Host::reading(&sim, "lab").run(&["check"]);
     assert_eq!(run.code, Some(5), "{run:?}");
-    run.says(&["FAILED  cluster", "CREATING", "ACTIVE"]);
+    run.says(&[
+        "(CREATING)",
+        "FAILED  API server",
+        "run again when it is ACTIVE",
+    ]);
 }
 
 #[test]
