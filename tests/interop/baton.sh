@@ -4,7 +4,7 @@
 #
 # BATON_BIN=PATH uses a command that is already there. Where the Go module
 # proxy does not serve the module, the check runs with the stand-in of
-# tests/interop/reader (the same Go libraries) and says so; with CI=true that
+# tests/interop/reader (ours, with Go libraries) and says so; with CI=true that
 # is a failure unless INTEROP_WITHOUT_BATON=1 allows it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

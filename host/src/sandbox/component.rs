@@ -2,8 +2,9 @@
 //! kind of file, a trial in a limited child that reads and compiles it, and
 //! only then world, imports and compilation here. Reading is part of the
 //! trial: types nested deeply enough overflow the stack of whoever decodes
-//! them, which ends a process. There is no cache on disk: compiling takes a fraction of a
-//! second, and native code that somebody else may write is not worth it.
+//! them, which ends a process. There is no cache on disk: compiling takes a
+//! fraction of a second, and native code that somebody else may write is not
+//! worth it.
 
 use std::process::Stdio;
 use std::sync::Arc;
