@@ -2,12 +2,12 @@
 //! out `wasi:http`: their upstream is a trait object that tests supply.
 
 #[cfg(not(target_arch = "wasm32"))]
-wit_bindgen::generate!({ path: "../wit", world: "core", pub_export_macro: true });
+wit_bindgen::generate!({ path: "../wit", world: "provisioning-core", pub_export_macro: true });
 
 #[cfg(target_arch = "wasm32")]
 wit_bindgen::generate!({
     path: "../wit",
-    world: "connector",
+    world: "provisioning-connector",
     pub_export_macro: true,
     with: {
         "wasi:io/poll@0.2.2": waki::bindings::wasi::io::poll,
@@ -20,8 +20,10 @@ wit_bindgen::generate!({
 });
 
 pub use baton::connector::types::{
-    Descriptor, Entitlement, Error, Grant, KindSpec, Object, ObjectId, Right, Setting, SettingSpec,
+    Change, Descriptor, Entitlement, Error, Grant, KindSpec, Object, ObjectId, Right, Setting,
+    SettingSpec,
 };
+pub use exports::baton::connector::provision::Plan;
 pub use exports::baton::connector::sync::{EntitlementPage, GrantPage, ObjectPage};
 
 /// A declared upstream.

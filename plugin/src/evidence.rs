@@ -130,6 +130,20 @@ impl Holders {
         }
     }
 
+    /// How sure it is that a principal is among them.
+    pub fn certainty(&self, kind: &str, id: &str) -> Option<Certainty> {
+        let mut all = self.principals();
+        all.find(|(k, i, _)| *k == kind && *i == id)
+            .map(|(.., certainty)| certainty)
+    }
+
+    /// Kind, id and certainty of each.
+    pub fn principals(&self) -> impl Iterator<Item = (&'static str, &str, Certainty)> {
+        self.by_principal
+            .iter()
+            .map(|((kind, id), merged)| (*kind, id.as_str(), merged.certainty))
+    }
+
     /// One grant per principal, in stable order.
     pub fn grants(self, on: &ObjectId, slug: &str) -> Vec<Grant> {
         let mut out = Vec::with_capacity(self.by_principal.len());

@@ -10,10 +10,11 @@ use waki::bindings::wasi::http::types::{
 };
 
 use crate::bindings::baton::connector::{log, progress};
-use crate::bindings::exports::baton::connector::{metadata, session, sync};
+use crate::bindings::exports::baton::connector::{metadata, provision, session, sync};
 use crate::bindings::{
-    Descriptor, EntitlementPage, Error, GrantPage, ObjectId, ObjectPage, Setting,
+    Descriptor, EntitlementPage, Error, Grant, GrantPage, ObjectId, ObjectPage, Plan, Setting,
 };
+use crate::plan::Direction;
 use crate::session::Session;
 use crate::upstream::{Failure, Host, Request, Response, fail};
 
@@ -60,6 +61,15 @@ impl sync::Guest for Component {
     }
     fn list_grants(kind: String, page: Option<String>) -> Result<GrantPage, Error> {
         with(|s| s.list_grants(&kind, page))
+    }
+}
+
+impl provision::Guest for Component {
+    fn plan_grant(wish: Grant) -> Result<Plan, Error> {
+        with(|s| s.plan(Direction::Grant, &wish))
+    }
+    fn plan_revoke(wish: Grant) -> Result<Plan, Error> {
+        with(|s| s.plan(Direction::Revoke, &wish))
     }
 }
 

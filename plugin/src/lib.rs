@@ -16,6 +16,7 @@ pub mod identity;
 pub mod kinds;
 pub mod kubernetes;
 pub mod page;
+pub mod plan;
 pub mod session;
 pub mod sources;
 pub mod text;

@@ -5,11 +5,12 @@
 
 use crate::bindings::{
     Descriptor, Entitlement, EntitlementPage, Error, Grant, GrantPage, KindSpec, Object, ObjectId,
-    ObjectPage, Right, Setting, SettingSpec, UpstreamSpec,
+    ObjectPage, Plan, Right, Setting, SettingSpec, UpstreamSpec,
 };
 use crate::evidence::Notes;
 use crate::kinds::{self, Walk};
 use crate::page::{Item, Page};
+use crate::plan::{self, Direction, Planner};
 use crate::sources::{Options, Store};
 use crate::upstream::{Calls, Host, fail};
 
@@ -33,6 +34,27 @@ const CLUSTER_READ: [&str; 8] = [
     "get configmaps kube-system/aws-auth",
 ];
 
+const EKS_PROVISION: [&str; 6] = [
+    "eks:CreateAccessEntry",
+    "eks:UpdateAccessEntry",
+    "eks:DeleteAccessEntry",
+    "eks:AssociateAccessPolicy",
+    "eks:DisassociateAccessPolicy",
+    "eks:TagResource",
+];
+const CLUSTER_PROVISION: [&str; 10] = [
+    "get rbac.authorization.k8s.io/rolebindings",
+    "create rbac.authorization.k8s.io/rolebindings",
+    "patch rbac.authorization.k8s.io/rolebindings",
+    "delete rbac.authorization.k8s.io/rolebindings",
+    "get rbac.authorization.k8s.io/clusterrolebindings",
+    "create rbac.authorization.k8s.io/clusterrolebindings",
+    "patch rbac.authorization.k8s.io/clusterrolebindings",
+    "delete rbac.authorization.k8s.io/clusterrolebindings",
+    "create configmaps kube-system/aws-auth",
+    "update configmaps kube-system/aws-auth",
+];
+
 fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
     list.iter()
         .map(|(k, v)| ((*k).to_string(), (*v).to_string()))
@@ -48,19 +70,24 @@ pub fn describe() -> Descriptor {
             required,
             attributes: pairs(attributes),
         };
-    let upstream =
-        |name: &str, kind: &str, rights: &[&str], attributes: &[(&str, &str)]| UpstreamSpec {
-            name: name.into(),
-            kind: kind.into(),
-            rights: rights
-                .iter()
-                .map(|r| Right {
-                    group: "read".into(),
-                    allow: (*r).into(),
-                })
-                .collect(),
-            attributes: pairs(attributes),
-        };
+    let rights = |group: &'static str, list: &'static [&str]| {
+        list.iter().map(move |right| Right {
+            group: group.into(),
+            allow: (*right).into(),
+        })
+    };
+    let upstream = |name: &str,
+                    kind: &str,
+                    read: &'static [&str],
+                    provision: &'static [&str],
+                    attributes: &[(&str, &str)]| UpstreamSpec {
+        name: name.into(),
+        kind: kind.into(),
+        rights: rights("read", read)
+            .chain(rights("provision", provision))
+            .collect(),
+        attributes: pairs(attributes),
+    };
     let place = [
         ("region-setting", "eks-region"),
         ("cluster-setting", "eks-cluster-name"),
@@ -119,11 +146,14 @@ pub fn describe() -> Descriptor {
             .map(|k| KindSpec {
                 name: k.0.into(),
                 traits: k.2.iter().map(|t| (*t).to_string()).collect(),
-                capabilities: if k.4.contains(&("listed", "false")) {
-                    Vec::new()
-                } else {
-                    vec!["sync".into()]
-                },
+                capabilities: [("listed", "sync"), ("access", "provision")]
+                    .iter()
+                    .filter(|(key, _)| {
+                        let has = k.4.iter().any(|(attribute, _)| attribute == key);
+                        has == (*key == "access")
+                    })
+                    .map(|(_, capability)| (*capability).to_string())
+                    .collect(),
                 attributes: [
                     vec![("display-name".to_string(), k.1.to_string())],
                     k.3.map(|d| ("description".to_string(), d.to_string()))
@@ -139,15 +169,23 @@ pub fn describe() -> Descriptor {
                 "eks",
                 "aws",
                 &EKS_READ,
+                &EKS_PROVISION,
                 &[&[("service", "eks")], &place[..]].concat(),
             ),
             upstream(
                 "iam",
                 "aws",
                 &["iam:ListRoles"],
+                &[],
                 &[("service", "iam"), place[0]],
             ),
-            upstream("kubernetes", "eks-cluster", &CLUSTER_READ, &place),
+            upstream(
+                "kubernetes",
+                "eks-cluster",
+                &CLUSTER_READ,
+                &CLUSTER_PROVISION,
+                &place,
+            ),
         ],
         attributes: pairs(&[("display-name", "Amazon EKS Connector")]),
     }
@@ -163,7 +201,13 @@ type KindRow = (
 const HIDDEN: &[(&str, &str)] = &[("listed", "false")];
 const KINDS: [KindRow; 12] = [
     ("namespace", "Namespace", &[], None, &[]),
-    ("service_account", "Service Account", &["user"], None, &[]),
+    (
+        "service_account",
+        "Service Account",
+        &["user"],
+        None,
+        &[("principal", "kubernetes-service-account")],
+    ),
     (
         "configmap",
         "Config Map",
@@ -171,21 +215,33 @@ const KINDS: [KindRow; 12] = [
         None,
         &[("optional", "true")],
     ),
-    ("cluster_role", "Cluster Role", &["role"], None, &[]),
+    (
+        "cluster_role",
+        "Cluster Role",
+        &["role"],
+        None,
+        &[("access", "kubernetes-cluster-role")],
+    ),
     (
         "namespace_role",
         "Namespace Role",
         &["role"],
         Some("Kubernetes Namespace Role"),
-        &[],
+        &[("access", "kubernetes-role")],
     ),
-    ("role", "IAM Role", &["role"], Some("AWS IAM Role"), &[]),
+    (
+        "role",
+        "IAM Role",
+        &["role"],
+        Some("AWS IAM Role"),
+        &[("principal", "aws-iam-role")],
+    ),
     (
         "access_policy",
         "Access Policy",
         &["role"],
         Some("EKS Access Policy"),
-        &[],
+        &[("access", "eks-access-policy")],
     ),
     ("kube_group", "Kubernetes Group", &["group"], None, &[]),
     ("kube_user", "Kubernetes User", &["user"], None, &[]),
@@ -194,7 +250,7 @@ const KINDS: [KindRow; 12] = [
         "IAM User",
         &["user"],
         Some("AWS IAM User"),
-        HIDDEN,
+        &[("listed", "false"), ("principal", "aws-iam-user")],
     ),
     ("user", "User", &["user"], None, HIDDEN),
     ("group", "Group", &["group"], None, HIDDEN),
@@ -218,6 +274,7 @@ pub struct Session {
     store: Store,
     host: Box<dyn Host>,
     job: Option<Job>,
+    planner: Option<Planner>,
 }
 
 impl Session {
@@ -284,6 +341,7 @@ impl Session {
                     store: Store::new(options),
                     host,
                     job: None,
+                    planner: None,
                 })
             }
             _ => Err(fail("invalid-config", wrong.join("; "))),
@@ -360,6 +418,24 @@ impl Session {
             next,
             attributes,
         })
+    }
+
+    /// What a wish takes, from reads that begin with the first call for it. A plan
+    /// with `more` is continued by the same call.
+    pub fn plan(&mut self, direction: Direction, wish: &Grant) -> Result<Plan, Error> {
+        let planner = match self.planner.take() {
+            Some(planner) if planner.is_for(direction, wish) => planner,
+            _ => Planner::new(direction, wish, &self.store.options.cluster_name)?,
+        };
+        let mut planner = planner;
+        let mut calls = Calls::new(self.host.as_mut());
+        match planner.step(&mut calls)? {
+            Some(plan) => Ok(plan),
+            None => {
+                self.planner = Some(planner);
+                Ok(plan::more())
+            }
+        }
     }
 
     /// Begins a listing, or checks that the token continues the one under way.

@@ -1,6 +1,8 @@
 //! EKS's REST/JSON shapes, only the members that are used. Unknown members are
 //! ignored, `null` counts as absent, times are JSON numbers with a fraction.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer};
 
 use super::arn::is_account;
@@ -165,6 +167,8 @@ pub struct Entry {
     pub username: String,
     #[serde(rename = "type", deserialize_with = "or_default")]
     pub kind: String,
+    #[serde(deserialize_with = "or_default")]
+    pub tags: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -350,6 +350,13 @@ impl Index {
         })
     }
 
+    /// The ARNs under which a principal is mapped.
+    pub fn spellings(&self, arn: &Arn) -> Vec<String> {
+        let key = arn.key();
+        let mapped = self.mappings.iter().filter(|m| m.arn.key() == key);
+        mapped.map(|m| m.arn.full()).collect()
+    }
+
     /// The principals that are mapped into a group.
     pub fn group(&self, name: &str) -> Vec<Hit<'_>> {
         self.hits(self.groups.find(name), NODE_GROUPS.contains(&name))
@@ -357,7 +364,7 @@ impl Index {
 }
 
 /// The user name that EKS gives an entry that sets none.
-fn default_username(arn: &Arn) -> String {
+pub fn default_username(arn: &Arn) -> String {
     match arn.kind {
         Kind::Role => format!(
             "arn:{}:sts::{}:assumed-role/{}/{{{{SessionName}}}}",

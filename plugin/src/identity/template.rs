@@ -96,6 +96,14 @@ impl Template {
         }
     }
 
+    /// Whether it is or can render to `name`.
+    pub fn covers(&self, name: &str) -> bool {
+        match self.fixed() {
+            Some(text) => text == name,
+            None => self.session(name).is_some(),
+        }
+    }
+
     /// What every match begins with.
     pub fn prefix(&self) -> &str {
         match self.pieces.first() {

@@ -121,7 +121,7 @@ fn one(role: &str, namespace: &str) -> Entitlement {
         name,
         description,
         "assignment",
-        &["service_account", "group", "user", "role"],
+        &["service_account", "group", "user", "role", "iam_user"],
     )
 }
 

@@ -51,7 +51,7 @@ pub fn entitlements() -> Box<dyn Walk<Entitlement>> {
                     title,
                     text,
                     "assignment",
-                    &["user", "group"],
+                    &["user", "group", "service_account", "role", "iam_user"],
                 )
             }))
         },

@@ -16,6 +16,8 @@ pub struct Line {
     pub place: String,
     /// Whether it stands in `mapRoles`.
     pub role_list: bool,
+    /// Its position in the list, items that were dropped included.
+    pub item: usize,
     /// The ARN as written.
     pub arn: String,
     /// The user name, perhaps with placeholders; empty where there is none.
@@ -50,8 +52,9 @@ pub struct AwsAuth {
 pub fn read(data: &BTreeMap<String, String>) -> AwsAuth {
     let mut out = AwsAuth::default();
     for (key, role_list) in [("mapRoles", true), ("mapUsers", false)] {
-        for item in list(data, key, &mut out.problems) {
-            line(key, role_list, &item, &mut out);
+        let items = list(data, key, &mut out.problems);
+        for (at, item) in items.iter().enumerate() {
+            line(key, role_list, at, item, &mut out);
         }
     }
     for item in list(data, "mapAccounts", &mut out.problems) {
@@ -109,7 +112,7 @@ fn list(data: &BTreeMap<String, String>, key: &str, problems: &mut Vec<Problem>)
     }
 }
 
-fn line(key: &str, role_list: bool, item: &Node, out: &mut AwsAuth) {
+fn line(key: &str, role_list: bool, at: usize, item: &Node, out: &mut AwsAuth) {
     let Value::Map(fields) = &item.value else {
         out.problems.push(problem(
             key,
@@ -121,6 +124,7 @@ fn line(key: &str, role_list: bool, item: &Node, out: &mut AwsAuth) {
     let mut line = Line {
         place: format!("{key} line {}", item.line),
         role_list,
+        item: at,
         ..Line::default()
     };
     let arn_field = if role_list { "rolearn" } else { "userarn" };

@@ -1,8 +1,10 @@
 //! Kubernetes' answers: paged lists, RBAC objects, service accounts, `aws-auth`.
 
 pub mod aws_auth;
+pub mod edit;
 pub mod list;
 pub mod rbac;
+pub mod spans;
 pub mod yaml;
 
 use std::collections::BTreeMap;
@@ -152,7 +154,7 @@ pub struct Binding {
     pub subjects: Vec<Subject>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]
 pub struct RoleRef {

@@ -226,6 +226,19 @@ impl Bindings {
             })
     }
 
+    /// Every binding with its role: whether that is a ClusterRole, its name, and
+    /// the scope (`""` is the whole cluster).
+    pub fn all(&self) -> impl Iterator<Item = (bool, &str, &str, Bound<'_>)> {
+        self.rows.iter().map(|row| {
+            let (kind, name, place, _) = self.rank(row);
+            let bound = Bound {
+                all: self,
+                row: *row,
+            };
+            (kind, name, place, bound)
+        })
+    }
+
     /// The scopes in which a role is bound to somebody, sorted, each once.
     pub fn scopes(&self, cluster_role: bool, role: &str) -> Vec<String> {
         let from = self.order.partition_point(|i| {

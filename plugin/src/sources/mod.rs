@@ -5,19 +5,19 @@
 //! gone. Reading stops whenever the calls of one exported call are spent and
 //! goes on with the next, so it is a list of stages and not a function.
 
+pub(crate) mod answers;
 mod names;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::aws::eks::{
-    Association, AssociationList, Cluster, DescribeCluster, DescribeEntry, DescribePod, EntryList,
-    Mode, Pod, PodList, Policy, PolicyList,
+    Association, AssociationList, Cluster, DescribeEntry, DescribePod, EntryList, Mode, Pod,
+    PodList, Policy, PolicyList,
 };
-use crate::aws::{iam, policies};
+use crate::aws::policies;
 use crate::bindings::Error;
 use crate::evidence::Notes;
 use crate::identity::EntryRead;
@@ -26,8 +26,9 @@ use crate::kubernetes::aws_auth::{self, AwsAuth};
 use crate::kubernetes::list::{self, Cursor, Resource, Step};
 use crate::kubernetes::rbac::Bindings;
 use crate::kubernetes::{Binding, ConfigMap};
-use crate::upstream::{Calls, Request, Response, eks, fault, kubernetes, list_roles, unreadable};
+use crate::upstream::{Calls, Request, eks, fault};
 use crate::world::{Parts, World};
+use answers::{associated, filtered, json_of, not_permitted, ok};
 
 pub use names::Names;
 
@@ -130,30 +131,7 @@ impl Store {
         if let Some(cluster) = &self.cluster {
             return Ok(cluster.clone());
         }
-        let request = eks(
-            "eks:DescribeCluster",
-            &["clusters", &self.options.cluster_name],
-            &[],
-        );
-        let answer: DescribeCluster = json_of(&request, &calls.get(&request)?)?;
-        let cluster = Rc::new(
-            answer
-                .cluster
-                .cluster()
-                .map_err(|why| unreadable(&request, why))?,
-        );
-        if matches!(
-            cluster.status.as_str(),
-            "CREATING" | "PENDING" | "DELETING" | "FAILED"
-        ) {
-            let mut error = unreadable(&request, "");
-            error.kind = "unavailable".into();
-            error.message = format!(
-                "cluster {} is {} and cannot be read; wait until it is ACTIVE",
-                cluster.arn, cluster.status
-            );
-            return Err(error);
-        }
+        let cluster = Rc::new(answers::cluster(&self.options.cluster_name, calls)?);
         if let Some(odd) = &cluster.odd_mode {
             self.notes.warn(format!(
                 "the authentication mode `{odd}` is not known; it is read as API_AND_CONFIG_MAP"
@@ -222,16 +200,7 @@ impl Store {
                     self.queue = self
                         .entry_arns
                         .iter()
-                        .map(|arn| {
-                            (
-                                arn.clone(),
-                                eks(
-                                    "eks:DescribeAccessEntry",
-                                    &["clusters", &name, "access-entries", arn],
-                                    &[],
-                                ),
-                            )
-                        })
+                        .map(|arn| (arn.clone(), answers::entry(&name, arn)))
                         .collect();
                     self.stage = Stage::Descriptions;
                 }
@@ -279,23 +248,12 @@ impl Store {
                 }
             }
             Stage::Roles => {
-                let request = list_roles(self.token.as_deref());
-                let page = iam::list_roles(&calls.get(&request)?.body)
-                    .map_err(|why| unreadable(&request, why))?;
-                for role in page.roles.member {
-                    let arn = role.arn.clone();
-                    if !self.iam.list(role) {
-                        self.notes
-                            .warn(format!("IAM listed a role whose ARN makes no sense: {arn}"));
-                    }
+                let (next, odd) = answers::roles(self.token.as_deref(), &mut self.iam, calls)?;
+                for arn in odd {
+                    self.notes
+                        .warn(format!("IAM listed a role whose ARN makes no sense: {arn}"));
                 }
-                self.token = page.marker.filter(|m| page.is_truncated && !m.is_empty());
-                if page.is_truncated && self.token.is_none() {
-                    return Err(unreadable(
-                        &request,
-                        "the page is truncated and has no marker",
-                    ));
-                }
+                self.token = next;
                 if self.token.is_none() {
                     self.stage = Stage::PodList;
                 }
@@ -394,11 +352,7 @@ impl Store {
     }
 
     fn read_aws_auth(&mut self, cluster: &Cluster, calls: &mut Calls) -> Result<(), Error> {
-        let request = kubernetes(
-            "get configmaps kube-system/aws-auth",
-            "/api/v1/namespaces/kube-system/configmaps/aws-auth",
-            &[],
-        );
+        let request = answers::aws_auth();
         let response = calls.send(&request)?;
         if response.status == 404 {
             self.notes.evidence(json!({"type": "absent-source", "source": "aws-auth", "reason": "the ConfigMap does not exist"}));
@@ -515,51 +469,4 @@ impl Store {
         self.cursor = Some(cursor);
         Ok(false)
     }
-}
-
-fn filtered(cluster: &str, policy: &str, token: Option<&str>) -> Request {
-    let mut query = vec![("associatedPolicyArn", policy), ("maxResults", "100")];
-    query.extend(token.map(|t| ("nextToken", t)));
-    eks(
-        "eks:ListAccessEntries",
-        &["clusters", cluster, "access-entries"],
-        &query,
-    )
-}
-
-fn associated(cluster: &str, arn: &str, token: Option<&str>) -> Request {
-    let mut query = vec![("maxResults", "100")];
-    query.extend(token.map(|t| ("nextToken", t)));
-    eks(
-        "eks:ListAssociatedAccessPolicies",
-        &[
-            "clusters",
-            cluster,
-            "access-entries",
-            arn,
-            "access-policies",
-        ],
-        &query,
-    )
-}
-
-fn ok(request: &Request, response: Response) -> Result<Response, Error> {
-    if (200..300).contains(&response.status) {
-        Ok(response)
-    } else {
-        Err(fault(request, &response))
-    }
-}
-
-fn json_of<T: DeserializeOwned>(request: &Request, response: &Response) -> Result<T, Error> {
-    serde_json::from_slice(&response.body).map_err(|e| unreadable(request, e))
-}
-
-fn not_permitted(request: &Request, response: &Result<Response, Error>) -> Option<String> {
-    let error = match response {
-        Err(error) => error.clone(),
-        Ok(response) if response.status == 403 => fault(request, response),
-        Ok(_) => return None,
-    };
-    (error.kind == "not-permitted").then_some(error.message)
 }

@@ -20,7 +20,7 @@ pub struct Names {
 }
 
 impl Names {
-    pub(super) fn new(resource: Resource, namespaced: bool) -> Self {
+    pub(crate) fn new(resource: Resource, namespaced: bool) -> Self {
         Names {
             resource,
             namespaced,

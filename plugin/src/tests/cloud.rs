@@ -21,6 +21,7 @@ pub fn user(name: &str) -> String {
 }
 
 /// What the upstreams hold. Everything is public: a test sets what it is about.
+#[derive(Clone)]
 pub struct Cloud {
     pub partition: &'static str,
     pub mode: Value,
@@ -82,7 +83,7 @@ impl Default for Cloud {
 }
 
 pub fn meta(namespace: &str, name: &str) -> Value {
-    let mut meta = json!({"name": name, "uid": format!("uid-{name}"), "creationTimestamp": "2024-01-15T12:00:00Z"});
+    let mut meta = json!({"name": name, "uid": format!("uid-{name}"), "resourceVersion": "1", "creationTimestamp": "2024-01-15T12:00:00Z"});
     if !namespace.is_empty() {
         meta["namespace"] = namespace.into();
     }

@@ -22,6 +22,13 @@ pub struct Seen {
     pub most_between_returns: u32,
 }
 
+impl Seen {
+    /// An exported call begins.
+    pub fn returned(&mut self) {
+        self.since_return = 0;
+    }
+}
+
 struct Fake {
     cloud: Rc<Cloud>,
     seen: Rc<RefCell<Seen>>,

@@ -10,11 +10,13 @@
 
 mod calls;
 mod cloud;
+mod edit;
 mod errors;
 mod faults;
 mod file;
 mod identity;
 mod oracle;
+mod plan;
 mod rows;
 mod rules;
 mod scale;

@@ -229,9 +229,9 @@ fn rows_texts_and_order_are_those_that_tenants_know() {
         "*:impersonate|Impersonate All Service Account|Grants the ability to impersonate the All Service Account service account|permission|role,cluster_role",
         "cfg:patch|patch cfg|Grants patch permission on the cfg configmap|permission|role,cluster_role",
         "*:get|get All Config Map|Grants get permission on the All Config Map configmap|permission|role,cluster_role",
-        "view:all:member|view Cluster Role Member|Grants membership to the view cluster role|assignment|service_account,group,user,role",
-        "view:dev:member|view Cluster Role Member in dev namespace|Grants membership to the view cluster role in namespace dev|assignment|service_account,group,user,role",
-        "r:member|r Role Member|Grants membership to the r role|assignment|user,group",
+        "view:all:member|view Cluster Role Member|Grants membership to the view cluster role|assignment|service_account,group,user,role,iam_user",
+        "view:dev:member|view Cluster Role Member in dev namespace|Grants membership to the view cluster role in namespace dev|assignment|service_account,group,user,role,iam_user",
+        "r:member|r Role Member|Grants membership to the r role|assignment|user,group,service_account,role,iam_user",
         "app:assignment|app Role|Can assume the app role in AWS|assignment|iam_user",
         "AmazonEKSViewPolicy:assigned:dev|AmazonEKSViewPolicy access policy scoped to 'dev' namespace|Grants assignment to the AmazonEKSViewPolicy access policy in namespace 'dev'.|assignment|iam_user,role",
         "AmazonEKSViewPolicy:assigned:cluster|AmazonEKSViewPolicy access policy (cluster scope)|Grants assignment to the AmazonEKSViewPolicy access policy for the entire cluster.|assignment|iam_user,role",
@@ -293,19 +293,32 @@ fn the_descriptor_has_kinds_settings_and_rights_in_order() {
             .iter()
             .all(|w| !s.name.contains(w))
     }));
-    assert_eq!(
-        d.upstreams
-            .iter()
-            .map(|u| u.rights.len())
-            .collect::<Vec<_>>(),
-        [7, 1, 8]
-    );
+    let rights = |group: &str| -> Vec<usize> {
+        let of = |u: &crate::bindings::UpstreamSpec| {
+            u.rights.iter().filter(|r| r.group == group).count()
+        };
+        d.upstreams.iter().map(of).collect()
+    };
+    assert_eq!(rights("read"), [7, 1, 8]);
+    assert_eq!(rights("provision"), [6, 0, 10]);
     assert!(
         d.upstreams
             .iter()
             .flat_map(|u| &u.rights)
-            .all(|r| r.group == "read")
+            .all(|r| !r.allow.contains("leases"))
     );
+    let with = |capability: &str| -> Vec<&str> {
+        let kinds = d
+            .kinds
+            .iter()
+            .filter(|k| k.capabilities.iter().any(|c| c == capability));
+        kinds.map(|k| k.name.as_str()).collect()
+    };
+    assert_eq!(
+        with("provision"),
+        ["cluster_role", "namespace_role", "access_policy"]
+    );
+    assert_eq!(with("sync"), kinds[..9]);
 }
 
 #[test]

@@ -35,9 +35,11 @@ pub struct Map {
     pub groups: Vec<String>,
     /// Entries only.
     pub kind: String,
+    /// Entries only: younger than every role.
+    pub fresh: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Bind {
     pub namespace: String,
     pub name: String,
@@ -46,7 +48,7 @@ pub struct Bind {
 }
 
 /// What is true in a small cluster.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Facts {
     pub mode: &'static str,
     /// Full ARN and whether it is younger than every entry.
@@ -158,6 +160,7 @@ pub fn facts(dice: &mut Dice) -> (Facts, Cloud) {
                     .collect()
             },
             kind: kind.into(),
+            fresh: false,
         };
         let list: Vec<&str> = map.groups.iter().map(String::as_str).collect();
         let mut told = entry(arn, &map.username, &list);
@@ -221,7 +224,7 @@ pub fn facts(dice: &mut Dice) -> (Facts, Cloud) {
                     .into_iter()
                     .map(String::from)
                     .collect(),
-                kind: String::new(),
+                ..Map::default()
             };
             let field = if list == 0 {
                 dice.pick(&["rolearn", "roleARN", "RoleArn"])

@@ -78,7 +78,9 @@ impl Facts {
     fn live(&self, entry: &Map) -> bool {
         !is_role(&entry.arn)
             || entry.arn.contains(OTHER)
-            || self.listed(&entry.arn).is_some_and(|(_, young)| !young)
+            || self
+                .listed(&entry.arn)
+                .is_some_and(|(_, young)| !young || entry.fresh)
     }
 
     fn entry(&self, arn: &str) -> Option<&Map> {

@@ -3,8 +3,8 @@
 //! session, as the authenticator would, and asks RBAC as the API server would.
 //! Slow and plain on purpose; what both agree on is what the file says.
 
-mod facts;
-mod judge;
+pub mod facts;
+pub mod judge;
 mod policies;
 
 use std::collections::{BTreeMap, BTreeSet};

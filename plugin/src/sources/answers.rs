@@ -1,0 +1,129 @@
+//! Requests and answers that listing and planning share.
+
+use serde::de::DeserializeOwned;
+
+use crate::aws::eks::{Cluster, DescribeCluster};
+use crate::aws::iam;
+use crate::bindings::Error;
+use crate::identity::roles::Roles;
+use crate::upstream::{Calls, Request, Response, eks, fault, kubernetes, list_roles, unreadable};
+
+/// Reads the cluster; one that is not there yet, or not any more, is an error.
+pub fn cluster(name: &str, calls: &mut Calls) -> Result<Cluster, Error> {
+    let request = eks("eks:DescribeCluster", &["clusters", name], &[]);
+    let answer: DescribeCluster = json_of(&request, &calls.get(&request)?)?;
+    let cluster = answer
+        .cluster
+        .cluster()
+        .map_err(|why| unreadable(&request, why))?;
+    if matches!(
+        cluster.status.as_str(),
+        "CREATING" | "PENDING" | "DELETING" | "FAILED"
+    ) {
+        let mut error = unreadable(&request, "");
+        error.kind = "unavailable".into();
+        error.message = format!(
+            "cluster {} is {} and cannot be read; wait until it is ACTIVE",
+            cluster.arn, cluster.status
+        );
+        return Err(error);
+    }
+    Ok(cluster)
+}
+
+/// Reads one page of IAM's roles. Returns the next page's token, and ARNs that
+/// make no sense.
+pub fn roles(
+    token: Option<&str>,
+    into: &mut Roles,
+    calls: &mut Calls,
+) -> Result<(Option<String>, Vec<String>), Error> {
+    let request = list_roles(token);
+    let page =
+        iam::list_roles(&calls.get(&request)?.body).map_err(|why| unreadable(&request, why))?;
+    let mut odd = Vec::new();
+    for role in page.roles.member {
+        let arn = role.arn.clone();
+        if !into.list(role) {
+            odd.push(arn);
+        }
+    }
+    let next = page.marker.filter(|m| page.is_truncated && !m.is_empty());
+    if page.is_truncated && next.is_none() {
+        return Err(unreadable(
+            &request,
+            "the page is truncated and has no marker",
+        ));
+    }
+    Ok((next, odd))
+}
+
+/// Reads `aws-auth`.
+pub fn aws_auth() -> Request {
+    kubernetes(
+        "get configmaps kube-system/aws-auth",
+        "/api/v1/namespaces/kube-system/configmaps/aws-auth",
+        &[],
+    )
+}
+
+/// Describes an access entry.
+pub fn entry(cluster: &str, arn: &str) -> Request {
+    eks(
+        "eks:DescribeAccessEntry",
+        &["clusters", cluster, "access-entries", arn],
+        &[],
+    )
+}
+
+/// The principals of entries that have a policy.
+pub fn filtered(cluster: &str, policy: &str, token: Option<&str>) -> Request {
+    let mut query = vec![("associatedPolicyArn", policy), ("maxResults", "100")];
+    query.extend(token.map(|t| ("nextToken", t)));
+    eks(
+        "eks:ListAccessEntries",
+        &["clusters", cluster, "access-entries"],
+        &query,
+    )
+}
+
+/// The policies of an entry.
+pub fn associated(cluster: &str, arn: &str, token: Option<&str>) -> Request {
+    let mut query = vec![("maxResults", "100")];
+    query.extend(token.map(|t| ("nextToken", t)));
+    eks(
+        "eks:ListAssociatedAccessPolicies",
+        &[
+            "clusters",
+            cluster,
+            "access-entries",
+            arn,
+            "access-policies",
+        ],
+        &query,
+    )
+}
+
+/// An answer with any status but 2xx is an error.
+pub fn ok(request: &Request, response: Response) -> Result<Response, Error> {
+    if (200..300).contains(&response.status) {
+        Ok(response)
+    } else {
+        Err(fault(request, &response))
+    }
+}
+
+/// The answer as JSON of a shape.
+pub fn json_of<T: DeserializeOwned>(request: &Request, response: &Response) -> Result<T, Error> {
+    serde_json::from_slice(&response.body).map_err(|e| unreadable(request, e))
+}
+
+/// Why the upstream refuses, if it does.
+pub fn not_permitted(request: &Request, response: &Result<Response, Error>) -> Option<String> {
+    let error = match response {
+        Err(error) => error.clone(),
+        Ok(response) if response.status == 403 => fault(request, response),
+        Ok(_) => return None,
+    };
+    (error.kind == "not-permitted").then_some(error.message)
+}
