@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::reads::{Whole, subject};
+use super::objects::{Whole, subject};
 use super::wish::{Access, Who, Wish, role_kind};
 use super::{ANNOTATION, LABEL, Told, View, change};
+use crate::aws::arn::Arn;
 use crate::bindings::Change;
 use crate::evidence::{Certainty, Holders};
 use crate::identity::template::Template;
@@ -184,6 +185,40 @@ impl View<'_> {
             .collect()
     }
 
+    /// Others who would be behind a subject if a mapping of theirs counted that does
+    /// not now: a line that an entry replaces, an entry of a role that is gone.
+    pub fn dormant(&self, named: &Named) -> Vec<String> {
+        let Some(arn) = self.wish.arn() else {
+            return Vec::new();
+        };
+        let own = arn.key();
+        let mut out = Vec::new();
+        let mut look = |of: &str, username: &str, groups: &[String], place: String| {
+            let Some(other) = Arn::parse(of).filter(|other| other.key() != own) else {
+                return;
+            };
+            let covers = |text: &String| Template::new(text, &other).covers(&named.name);
+            let behind = match named.kind {
+                SubjectKind::User => covers(&username.to_string()),
+                SubjectKind::Group => groups.iter().any(covers),
+                SubjectKind::ServiceAccount => false,
+            };
+            if behind {
+                out.push(format!("{of} ({place}, which does not count now)"));
+            }
+        };
+        for line in self.reads.auth.iter().flat_map(|auth| &auth.lines) {
+            look(&line.arn, &line.username, &line.groups, line.place.clone());
+        }
+        for read in &self.reads.entries {
+            if let Ok(entry) = &read.entry {
+                let place = "its access entry".to_string();
+                look(&read.arn, &entry.username, &entry.kubernetes_groups, place);
+            }
+        }
+        out
+    }
+
     /// How sure it is that the principal holds the wished role now.
     pub fn holds_role(&self) -> Option<Certainty> {
         let (cluster_role, name, namespace) = role_of(self.wish);
@@ -208,7 +243,7 @@ impl View<'_> {
         let wished = role_of(self.wish);
         let mut out = Vec::new();
         for (cluster_role, role, namespace, bound) in self.world.bindings.all() {
-            if (cluster_role, role, namespace) == wished {
+            if (cluster_role, role, namespace) == wished && self.reads.role_exists {
                 continue;
             }
             for subject in bound.subjects() {

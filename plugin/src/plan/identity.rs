@@ -225,15 +225,7 @@ pub fn for_binding(view: &View<'_>) -> Result<(Named, Vec<Change>), Stop> {
     }
     match lines::find(view, arn) {
         Found::None => {}
-        Found::Ambiguous(line) => {
-            return Err(stop(
-                "conflict",
-                format!(
-                    "aws-auth has several lines for {} that differ in case only ({}), and chance decides which one counts; remove all but one",
-                    view.wish.id, line.place
-                ),
-            ));
-        }
+        Found::Ambiguous(line) => return Err(by_chance(view, line)),
         Found::Line(line) => {
             let line = for_people(view, line)?;
             if line.groups.contains(&group) {
@@ -241,6 +233,9 @@ pub fn for_binding(view: &View<'_>) -> Result<(Named, Vec<Change>), Stop> {
             }
             if let Some(named) = own_name(view, &Template::new(&line.username, arn))? {
                 return Ok((named, Vec::new()));
+            }
+            if let Own::Dead(arn, why) = found {
+                return Err(is_gone(arn, why));
             }
             gains_nothing(view, &[(SubjectKind::Group, Template::new(&group, arn))])?;
             return Ok((own, vec![lines::add_group(view, line, &group)?]));
@@ -276,7 +271,8 @@ pub fn for_policy(view: &View<'_>, arn: &Arn) -> Result<Vec<Change>, Stop> {
     }
     let line = match lines::find(view, arn) {
         Found::None => None,
-        Found::Line(line) | Found::Ambiguous(line) => Some(line),
+        Found::Line(line) => Some(line),
+        Found::Ambiguous(line) => return Err(by_chance(view, line)),
     };
     if line.is_none()
         && let Some(lost) = lost_name(view, arn)
@@ -291,6 +287,16 @@ pub fn for_policy(view: &View<'_>, arn: &Arn) -> Result<Vec<Change>, Stop> {
         ));
     }
     Ok(vec![create(view, arn, &found, line)?])
+}
+
+fn by_chance(view: &View<'_>, line: &Line) -> Stop {
+    stop(
+        "conflict",
+        format!(
+            "aws-auth has several lines for {} that differ in case only ({}), and chance decides which one counts; remove all but one",
+            view.wish.id, line.place
+        ),
+    )
 }
 
 /// A line that is no node's and works in every session.
@@ -328,7 +334,8 @@ fn own_name(view: &View<'_>, username: &Template) -> Result<Option<Named>, Stop>
     }
     let named = Named::user(name);
     let sure = view.among(&view.by_subject(&named, "")) == Some(Certainty::Certain);
-    Ok((sure && view.sharers(&named).is_empty()).then_some(named))
+    let alone = view.sharers(&named).is_empty() && view.dormant(&named).is_empty();
+    Ok((sure && alone).then_some(named))
 }
 
 /// The user name that a mapped account gives the principal, if a binding names it.

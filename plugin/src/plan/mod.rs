@@ -9,6 +9,7 @@
 mod bindings;
 mod identity;
 mod lines;
+mod objects;
 mod policies;
 mod reads;
 mod remaining;

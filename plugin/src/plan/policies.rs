@@ -137,6 +137,8 @@ pub fn revoke(view: &View<'_>, policy: &str, scope: Option<&str>) -> Result<Plan
     let Some(there) = association(view, policy) else {
         return none;
     };
+    // EKS changes the policies of no other entries.
+    identity::usable(view, entry)?;
     let left: Vec<String> = match (there.access_scope.kind.as_str(), scope) {
         ("cluster", None) => Vec::new(),
         ("namespace", Some(scope)) => {
@@ -164,8 +166,6 @@ pub fn revoke(view: &View<'_>, policy: &str, scope: Option<&str>) -> Result<Plan
         }
         _ => return none,
     };
-    // EKS changes the policies of no other entries.
-    identity::usable(view, entry)?;
     let gone = left.is_empty();
     let access = if gone {
         disassociate(view, policy, there)

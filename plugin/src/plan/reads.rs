@@ -8,103 +8,27 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::Direction;
+use super::objects::{Place, Whole};
 use super::wish::{Access, Who, Wish};
 use crate::aws::arn::Arn;
 use crate::aws::eks::{
     Association, AssociationList, Cluster, DescribeEntry, EntryList, Mode, Policy, PolicyList,
-    or_default,
 };
 use crate::aws::policies;
 use crate::bindings::Error;
 use crate::evidence::Notes;
 use crate::identity::roles::Roles;
 use crate::identity::{EntryRead, Index};
+use crate::kubernetes::ConfigMap;
 use crate::kubernetes::aws_auth::{self, AwsAuth};
 use crate::kubernetes::list::{self, Cursor, Resource, Step};
 use crate::kubernetes::rbac::Bindings;
-use crate::kubernetes::{Binding, ConfigMap, Meta, RoleRef, Subject};
 use crate::sources::{Names, answers};
 use crate::upstream::{Calls, Request, eks};
 use crate::world::{Parts, World};
-
-/// A binding with all that a change of it needs.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[allow(missing_docs)]
-pub struct Whole {
-    #[serde(deserialize_with = "or_default")]
-    pub metadata: WholeMeta,
-    #[serde(deserialize_with = "or_default")]
-    pub role_ref: RoleRef,
-    /// As they stand there: a JSON patch tests them word for word.
-    #[serde(deserialize_with = "or_default")]
-    pub subjects: Vec<Value>,
-}
-
-/// The metadata of such a binding.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[allow(missing_docs)]
-pub struct WholeMeta {
-    #[serde(deserialize_with = "or_default")]
-    pub name: String,
-    #[serde(deserialize_with = "or_default")]
-    pub namespace: String,
-    #[serde(deserialize_with = "or_default")]
-    pub uid: String,
-    #[serde(deserialize_with = "or_default")]
-    pub resource_version: String,
-    #[serde(deserialize_with = "or_default")]
-    pub labels: BTreeMap<String, String>,
-}
-
-impl Whole {
-    fn plain(&self) -> Binding {
-        Binding {
-            metadata: Meta {
-                name: self.metadata.name.clone(),
-                namespace: self.metadata.namespace.clone(),
-                ..Meta::default()
-            },
-            role_ref: RoleRef {
-                kind: self.role_ref.kind.clone(),
-                name: self.role_ref.name.clone(),
-            },
-            subjects: self.subjects.iter().map(subject).collect(),
-        }
-    }
-}
-
-/// A subject as RBAC reads it.
-pub fn subject(value: &Value) -> Subject {
-    serde_json::from_value(value.clone()).unwrap_or_default()
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Place {
-    #[serde(deserialize_with = "or_default")]
-    metadata: PlaceMeta,
-    #[serde(deserialize_with = "or_default")]
-    status: PlaceStatus,
-}
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct PlaceMeta {
-    #[serde(deserialize_with = "or_default")]
-    name: String,
-    deletion_timestamp: Option<Value>,
-}
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct PlaceStatus {
-    #[serde(deserialize_with = "or_default")]
-    phase: String,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -423,12 +347,10 @@ impl Reads {
         match cursor.step::<Place>(calls)? {
             Step::Items(items) => {
                 for item in items {
-                    if item.metadata.deletion_timestamp.is_some()
-                        || item.status.phase == "Terminating"
-                    {
-                        self.terminating.insert(item.metadata.name.clone());
+                    if item.is_leaving() {
+                        self.terminating.insert(item.name().to_string());
                     }
-                    self.namespaces.insert(item.metadata.name);
+                    self.namespaces.insert(item.name().to_string());
                 }
             }
             Step::Restarted => {

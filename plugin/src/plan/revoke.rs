@@ -7,7 +7,7 @@
 use super::bindings::{self, Named, role_of};
 use super::identity::{self, Own};
 use super::lines::{self, Found};
-use super::reads::Whole;
+use super::objects::Whole;
 use super::wish::{own_group, own_username};
 use super::{Stop, Told, View, change, listed, plan_of, stop};
 use crate::aws::arn::Arn;
@@ -124,7 +124,15 @@ fn shared(view: &View<'_>, binding: &Whole, named: &Named) -> Result<Option<Stri
     if !everybody {
         return Err(Stop::Everybody);
     }
-    let sharers = view.sharers(named);
+    if view.wish.arn().is_some() && named.name.starts_with("system:") {
+        return Ok(Some(format!(
+            "{place}, a name of the cluster's own (take the mapping to it away)"
+        )));
+    }
+    let mut sharers = view.sharers(named);
+    if sharers.is_empty() {
+        sharers = view.dormant(named);
+    }
     if sharers.is_empty() {
         return Ok(None);
     }
