@@ -28,6 +28,7 @@ pub mod cli;
 pub mod credentials;
 pub mod job;
 pub mod plugin;
+pub mod provision;
 pub mod sandbox;
 pub mod sync;
 pub mod upstream;

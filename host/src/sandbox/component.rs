@@ -16,6 +16,7 @@ use wit_component::DecodedWasm;
 use wit_parser::{IndexMap, WorldItem, WorldKey};
 
 use super::contract::CorePre;
+use super::contract::provisioning::ProvisioningCorePre;
 use super::contract::types::Descriptor;
 use super::engine::{Precompile, Sandbox, engine_config};
 use super::guest::{State, linker};
@@ -117,6 +118,8 @@ pub struct Component {
 
 pub(super) struct Inner {
     pub(super) pre: CorePre<State>,
+    /// The part that plans changes, where the component has it.
+    pub(super) planner: Option<ProvisioningCorePre<State>>,
     digest: String,
     world: World,
     imports: Vec<String>,
@@ -167,9 +170,14 @@ impl Component {
             ));
         }
         let engine = sandbox.inner.engine.clone();
-        let pre = tokio::task::spawn_blocking(move || {
+        let (pre, planner) = tokio::task::spawn_blocking(move || {
             let component = wasmtime::component::Component::from_binary(&engine, &bytes)?;
-            CorePre::new(linker(&engine)?.instantiate_pre(&component)?)
+            let pre = linker(&engine)?.instantiate_pre(&component)?;
+            let planner = match world {
+                World::Provisioning => Some(ProvisioningCorePre::new(pre.clone())?),
+                World::Connector => None,
+            };
+            Ok::<_, wasmtime::Error>((CorePre::new(pre)?, planner))
         })
         .await
         .map_err(|error| ComponentError::Compile(error.to_string()))?
@@ -177,6 +185,7 @@ impl Component {
 
         let mut inner = Inner {
             pre,
+            planner,
             digest,
             world,
             imports,
@@ -214,6 +223,7 @@ impl Component {
         // The task's clone may live on until its actor has stopped.
         inner = Inner {
             pre: undescribed.inner.pre.clone(),
+            planner: undescribed.inner.planner.clone(),
             digest: undescribed.inner.digest.clone(),
             world,
             imports: undescribed.inner.imports.clone(),

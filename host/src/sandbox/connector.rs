@@ -2,8 +2,8 @@
 
 use std::future::Future;
 
-use super::contract::types::{Attributes, Error, ObjectId, Setting};
-use super::contract::{EntitlementPage, GrantPage, ObjectPage};
+use super::contract::types::{Attributes, Error, Grant, ObjectId, Setting};
+use super::contract::{EntitlementPage, GrantPage, ObjectPage, Plan};
 
 /// Why a call into a connector gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -55,4 +55,12 @@ pub trait Connector: Send {
         kind: &str,
         page: Option<&str>,
     ) -> impl Future<Output = Result<GrantPage, CallError>> + Send;
+}
+
+/// The calls of a connector that also plans changes.
+pub trait Planner: Connector {
+    /// `provision.plan-grant`.
+    fn plan_grant(&mut self, wish: Grant) -> impl Future<Output = Result<Plan, CallError>> + Send;
+    /// `provision.plan-revoke`.
+    fn plan_revoke(&mut self, wish: Grant) -> impl Future<Output = Result<Plan, CallError>> + Send;
 }

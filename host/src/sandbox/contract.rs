@@ -21,3 +21,4 @@ pub mod provisioning {
 
 pub use baton::connector::types;
 pub use exports::baton::connector::sync::{EntitlementPage, GrantPage, ObjectPage};
+pub use provisioning::exports::baton::connector::provision::Plan;

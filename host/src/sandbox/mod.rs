@@ -18,7 +18,7 @@ mod task;
 
 pub use component::SIZE as COMPONENT_SIZE;
 pub use component::{CONTRACT, Component, ComponentError, Trial, World, compile_trial, digest};
-pub use connector::{CallError, Connector};
+pub use connector::{CallError, Connector, Planner};
 pub use engine::{Precompile, Sandbox, SandboxConfig, SandboxError};
 pub use imports::Observer;
 pub(crate) use imports::{clean, obeyed};

@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 use wasmtime::Store;
 
 use super::component::Component;
-use super::connector::{CallError, Connector};
-use super::contract::Core;
-use super::contract::types::{Attributes, Descriptor, Error, ObjectId, Setting};
-use super::contract::{EntitlementPage, GrantPage, ObjectPage};
+use super::connector::{CallError, Connector, Planner};
+use super::contract::provisioning::ProvisioningCore;
+use super::contract::types::{Attributes, Descriptor, Error, Grant, ObjectId, Setting};
+use super::contract::{Core, EntitlementPage, GrantPage, ObjectPage, Plan};
 use super::engine::Sandbox;
 use super::guest::{State, store};
 use super::http::Hooks;
@@ -32,6 +32,29 @@ enum Call {
     Objects(String, Option<ObjectId>, Option<String>, Reply<ObjectPage>),
     Entitlements(String, Option<String>, Reply<EntitlementPage>),
     Grants(String, Option<String>, Reply<GrantPage>),
+    PlanGrant(Grant, Reply<Plan>),
+    PlanRevoke(Grant, Reply<Plan>),
+}
+
+/// What one instance exports.
+struct Exports {
+    core: Core,
+    /// Nothing where the component does not plan changes.
+    planner: Option<ProvisioningCore>,
+}
+
+impl Exports {
+    async fn of(component: &Component, store: &mut Store<State>) -> wasmtime::Result<Self> {
+        let pre = component.inner.pre.instance_pre();
+        let instance = pre.instantiate_async(&mut *store).await?;
+        let planner = component.inner.planner.is_some();
+        Ok(Self {
+            core: Core::new(&mut *store, &instance)?,
+            planner: planner
+                .then(|| ProvisioningCore::new(&mut *store, &instance))
+                .transpose()?,
+        })
+    }
 }
 
 /// What a task used, when it is over.
@@ -101,7 +124,7 @@ impl Task {
             &component.descriptor().name,
             observer,
         );
-        let pre = component.inner.pre.clone();
+        let component = component.clone();
         let (calls, mut inbox) = mpsc::channel::<Call>(1);
         let (ready, started) = oneshot::channel();
         let (slices, meter) = (limits.slices, usage.clone());
@@ -109,7 +132,7 @@ impl Task {
             // In this order: a slot is free when its store is gone from the pool.
             let _slot = slot;
             let mut store = store;
-            let instance = match pre.instantiate_async(&mut store).await {
+            let instance = match Exports::of(&component, &mut store).await {
                 Ok(instance) => instance,
                 Err(error) => {
                     let _ = ready.send(Err(explain(&store, &error)));
@@ -201,13 +224,14 @@ impl Task {
 /// Runs one call. False when the store must not be used again.
 async fn answer(
     store: &mut Store<State>,
-    instance: &Core,
+    instance: &Exports,
     call: Call,
     meter: &Mutex<Usage>,
 ) -> bool {
     match call {
         Call::Describe(reply) => {
             let result = instance
+                .core
                 .baton_connector_metadata()
                 .call_describe(&mut *store)
                 .await;
@@ -215,6 +239,7 @@ async fn answer(
         }
         Call::Open(settings, reply) => {
             let result = instance
+                .core
                 .baton_connector_session()
                 .call_open(&mut *store, &settings)
                 .await;
@@ -222,6 +247,7 @@ async fn answer(
         }
         Call::Validate(reply) => {
             let result = instance
+                .core
                 .baton_connector_sync()
                 .call_validate(&mut *store)
                 .await;
@@ -229,6 +255,7 @@ async fn answer(
         }
         Call::Objects(kind, parent, page, reply) => {
             let result = instance
+                .core
                 .baton_connector_sync()
                 .call_list_objects(&mut *store, &kind, parent.as_ref(), page.as_deref())
                 .await;
@@ -236,6 +263,7 @@ async fn answer(
         }
         Call::Entitlements(kind, page, reply) => {
             let result = instance
+                .core
                 .baton_connector_sync()
                 .call_list_entitlements(&mut *store, &kind, page.as_deref())
                 .await;
@@ -243,11 +271,46 @@ async fn answer(
         }
         Call::Grants(kind, page, reply) => {
             let result = instance
+                .core
                 .baton_connector_sync()
                 .call_list_grants(&mut *store, &kind, page.as_deref())
                 .await;
             finish(store, result, reply, meter)
         }
+        Call::PlanGrant(wish, reply) => {
+            let result = match &instance.planner {
+                Some(planner) => {
+                    planner
+                        .baton_connector_provision()
+                        .call_plan_grant(&mut *store, &wish)
+                        .await
+                }
+                None => Ok(Err(unsupported())),
+            };
+            finish(store, result, reply, meter)
+        }
+        Call::PlanRevoke(wish, reply) => {
+            let result = match &instance.planner {
+                Some(planner) => {
+                    planner
+                        .baton_connector_provision()
+                        .call_plan_revoke(&mut *store, &wish)
+                        .await
+                }
+                None => Ok(Err(unsupported())),
+            };
+            finish(store, result, reply, meter)
+        }
+    }
+}
+
+/// Of a component that does not export `provision`.
+fn unsupported() -> Error {
+    Error {
+        kind: "unsupported".to_owned(),
+        message: "this connector only reads: its component does not plan changes".to_owned(),
+        retry_after_ms: None,
+        attributes: Vec::new(),
     }
 }
 
@@ -341,5 +404,15 @@ impl Connector for Task {
     ) -> Result<GrantPage, CallError> {
         let (kind, page) = (kind.to_owned(), page.map(str::to_owned));
         self.call(|reply| Call::Grants(kind, page, reply)).await
+    }
+}
+
+impl Planner for Task {
+    async fn plan_grant(&mut self, wish: Grant) -> Result<Plan, CallError> {
+        self.call(|reply| Call::PlanGrant(wish, reply)).await
+    }
+
+    async fn plan_revoke(&mut self, wish: Grant) -> Result<Plan, CallError> {
+        self.call(|reply| Call::PlanRevoke(wish, reply)).await
     }
 }
