@@ -454,6 +454,9 @@ pub fn kubernetes(body: &[u8], view: View) -> Result<Vec<u8>, String> {
     if view == View::Names {
         return names(object).map(|list| list.to_string().into_bytes());
     }
+    if view == View::Whole {
+        return Ok(value.to_string().into_bytes());
+    }
     scrub(object);
     if let Some(items) = object.get_mut("items").and_then(Value::as_array_mut) {
         items

@@ -86,6 +86,7 @@ pub fn describe(cluster: &str) -> Outgoing {
         content_type: None,
         body: Bytes::new(),
         view: View::Full,
+        once: false,
     }
 }
 
@@ -148,6 +149,7 @@ pub fn version() -> Outgoing {
         content_type: None,
         body: Bytes::new(),
         view: View::Full,
+        once: false,
     }
 }
 
@@ -185,6 +187,7 @@ pub fn review(access: &Access<'_>) -> Outgoing {
         content_type: Some("application/json"),
         body: Bytes::from(body.to_string()),
         view: View::Full,
+        once: false,
     }
 }
 

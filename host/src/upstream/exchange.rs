@@ -69,6 +69,33 @@ pub struct Outgoing {
     pub body: Bytes,
     /// How the answer is cut.
     pub view: View,
+    /// It changes something: sent again only where it cannot have arrived.
+    pub once: bool,
+}
+
+/// What became of a request that changes something.
+#[derive(Debug)]
+pub enum Sent {
+    /// The upstream answered.
+    Answered(Clean),
+    /// It may have been done, or not.
+    Unknown(UpstreamError),
+}
+
+/// A request without an answer.
+enum Lost {
+    /// It cannot have arrived.
+    Unsent(UpstreamError),
+    /// It may have.
+    Unknown(UpstreamError),
+}
+
+impl From<Lost> for UpstreamError {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Unsent(error) | Lost::Unknown(error) => error,
+        }
+    }
 }
 
 impl From<&Operation> for Outgoing {
@@ -81,6 +108,7 @@ impl From<&Operation> for Outgoing {
             content_type: operation.content_type(),
             body: operation.body(),
             view: operation.view,
+            once: false,
         }
     }
 }
@@ -120,8 +148,10 @@ pub struct Shared {
 }
 
 enum Failure {
-    /// Nothing will change that.
+    /// Nothing will change that, and nothing was sent.
     Final(UpstreamError),
+    /// It was sent, and nothing will change the answer.
+    Refused(UpstreamError),
     /// No connection could be made.
     NoConnection(UpstreamError),
     /// It may go better next time.
@@ -151,24 +181,60 @@ impl Wire {
         let answer = self
             .retrying(shared, out)
             .await
+            .map_err(UpstreamError::from)
             .and_then(|answer| self.clean(shared, out, answer));
+        self.count(shared, out, &answer);
+        answer
+    }
+
+    /// Makes a call that changes something.
+    ///
+    /// # Errors
+    /// Why it cannot have been made.
+    pub async fn change(&self, shared: &Shared, out: &Outgoing) -> Result<Sent, UpstreamError> {
         shared
             .stats
-            .count(&self.name, &out.label, |counts| match &answer {
+            .count(&self.name, &out.label, |counts| counts.calls += 1);
+        let answer = match self.retrying(shared, out).await {
+            Ok(answer) => self.clean(shared, out, answer),
+            Err(Lost::Unknown(error)) => Err(error),
+            Err(Lost::Unsent(error)) => {
+                let answer = Err(error);
+                self.count(shared, out, &answer);
+                return answer.map(Sent::Answered);
+            }
+        };
+        self.count(shared, out, &answer);
+        Ok(match answer {
+            // Whatever stands before the upstream may say so too.
+            Ok(answer) if answer.status().is_server_error() => {
+                Sent::Unknown(UpstreamError::Answer {
+                    what: self.what.clone(),
+                    reason: format!("status {}", answer.status().as_u16()),
+                })
+            }
+            Ok(answer) => Sent::Answered(answer),
+            Err(error) => Sent::Unknown(error),
+        })
+    }
+
+    fn count(&self, shared: &Shared, out: &Outgoing, answer: &Result<Clean, UpstreamError>) {
+        shared
+            .stats
+            .count(&self.name, &out.label, |counts| match answer {
                 Ok(answer) => {
                     counts.bytes += answer.body().len() as u64;
                     counts.errors += u64::from(answer.status().as_u16() >= 400);
                 }
                 Err(_) => counts.failed += 1,
             });
-        if let Err(error) = &answer {
+        if let Err(error) = answer {
             tracing::warn!(upstream = self.name, operation = out.label, "{error}");
             shared.stats.problem(&error.to_string());
         }
-        answer
     }
 
-    async fn retrying(&self, shared: &Shared, out: &Outgoing) -> Result<Collected, UpstreamError> {
+    async fn retrying(&self, shared: &Shared, out: &Outgoing) -> Result<Collected, Lost> {
         let policy = &shared.limits.retry;
         let start = Instant::now();
         let (mut attempt, mut retries, mut fresh) = (0_u32, 0_u32, false);
@@ -184,21 +250,38 @@ impl Wire {
                     policy.attempts,
                     Ok(answer),
                 ),
-                Ok(Err(Failure::Final(error))) => return Err(error),
-                Ok(Err(Failure::NoConnection(error))) => {
-                    (Class::Transient(None), policy.connects, Err(error))
-                }
-                Ok(Err(Failure::Transient(error))) => {
-                    (Class::Transient(None), policy.attempts, Err(error))
-                }
+                Ok(Err(Failure::Final(error))) => return Err(Lost::Unsent(error)),
+                Ok(Err(Failure::Refused(error))) => return Err(Lost::Unknown(error)),
+                Ok(Err(Failure::NoConnection(error))) => (
+                    Class::Transient(None),
+                    policy.connects,
+                    Err(Lost::Unsent(error)),
+                ),
+                Ok(Err(Failure::Transient(error))) => (
+                    Class::Transient(None),
+                    policy.attempts,
+                    Err(Lost::Unknown(error)),
+                ),
                 Err(_) => {
                     let error = UpstreamError::Timeout {
                         what: self.what.clone(),
                         address: self.address(),
                     };
-                    (Class::Transient(None), policy.attempts, Err(error))
+                    (
+                        Class::Transient(None),
+                        policy.attempts,
+                        Err(Lost::Unknown(error)),
+                    )
                 }
             };
+            // What may have arrived is looked for first; whoever changes
+            // something knows where.
+            if out.once
+                && matches!(class, Class::Transient(_))
+                && !matches!(outcome, Err(Lost::Unsent(_)))
+            {
+                return outcome;
+            }
             match class {
                 Class::Done => {
                     self.limiter.succeeded();
@@ -252,18 +335,18 @@ impl Wire {
             .await
             .map_err(|error| self.no_answer(error))?;
         if answer.status().is_redirection() {
-            return Err(Failure::Final(UpstreamError::Answer {
+            return Err(Failure::Refused(UpstreamError::Answer {
                 what: self.what.clone(),
                 reason: "a redirect, which is never followed".to_owned(),
             }));
         }
         let collected = answer::collect(answer, shared.limits.answer, &shared.budget).await;
         collected.map_err(|error| match error {
-            ReadError::TooLarge(limit) => Failure::Final(UpstreamError::TooLarge {
+            ReadError::TooLarge(limit) => Failure::Refused(UpstreamError::TooLarge {
                 what: "answer",
                 limit,
             }),
-            ReadError::OverBudget(limit) => Failure::Final(UpstreamError::TooLarge {
+            ReadError::OverBudget(limit) => Failure::Refused(UpstreamError::TooLarge {
                 what: "sum of the answers in flight",
                 limit,
             }),

@@ -14,6 +14,7 @@ mod cluster;
 mod dial;
 pub mod error;
 mod exchange;
+mod host;
 pub mod operation;
 pub mod permissions;
 mod rate;
@@ -23,7 +24,7 @@ mod stats;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -35,6 +36,7 @@ pub use cluster::{Access, ClusterInfo};
 pub use dial::Trust;
 pub use error::UpstreamError;
 pub use exchange::Limits;
+pub(crate) use host::{Outcome, Read, Reply};
 pub use rate::Rates;
 pub use retry::Policy;
 pub use stats::{Counts, Snapshot};
@@ -171,8 +173,8 @@ struct Inner {
     shared: Shared,
     eks: Wire,
     iam: Wire,
-    /// DescribeCluster's answer, by whoever asked first.
-    described: OnceCell<Bytes>,
+    /// DescribeCluster's answer, by whoever asked first since it was forgotten.
+    described: RwLock<Arc<OnceCell<Bytes>>>,
     api: OnceCell<Result<Arc<Wire>, UpstreamError>>,
 }
 
@@ -234,7 +236,7 @@ impl Upstreams {
             },
             eks,
             iam,
-            described: OnceCell::new(),
+            described: RwLock::default(),
             api: OnceCell::new(),
         })))
     }
@@ -244,7 +246,7 @@ impl Upstreams {
         self.0.shared.stats.snapshot()
     }
 
-    /// Where the cluster is and how it is. Asked once per task.
+    /// Where the cluster is and how it is. Asked once, until it is forgotten.
     ///
     /// # Errors
     /// One sentence for each way in which a cluster cannot be found.
@@ -363,7 +365,8 @@ impl Inner {
 
     /// The host has to describe the cluster too, so one answer serves both.
     async fn describe_for_guest(&self, out: &Outgoing) -> Result<Clean, UpstreamError> {
-        if let Some(body) = self.described.get() {
+        let described = self.described();
+        if let Some(body) = described.get() {
             let mut answer = http::Response::new(body.clone());
             answer.headers_mut().insert(
                 http::header::CONTENT_TYPE,
@@ -374,9 +377,14 @@ impl Inner {
         let answer = self.eks.call(&self.shared, out).await?;
         if answer.status().is_success() {
             // Lost only to another one that asked at the same time.
-            let _ = self.described.set(Bytes::copy_from_slice(answer.body()));
+            let _ = described.set(Bytes::copy_from_slice(answer.body()));
         }
         Ok(answer)
+    }
+
+    fn described(&self) -> Arc<OnceCell<Bytes>> {
+        let described = self.described.read();
+        described.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn description(&self) -> Result<Bytes, UpstreamError> {
@@ -390,7 +398,7 @@ impl Inner {
             }
             Err(self.not_described(&answer))
         };
-        self.described.get_or_try_init(fetch).await.cloned()
+        self.described().get_or_try_init(fetch).await.cloned()
     }
 
     fn not_described(&self, answer: &Clean) -> UpstreamError {

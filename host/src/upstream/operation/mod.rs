@@ -11,6 +11,7 @@ mod eks;
 mod iam;
 mod kubernetes;
 mod text;
+pub mod write;
 
 use std::borrow::Cow;
 
@@ -28,8 +29,10 @@ pub const MAX_BODY: usize = 1024 * 1024;
 /// How an answer is asked for and cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
-    /// Whole objects.
+    /// Whole objects, without what only repeats them.
     Full,
+    /// All that there is: for the host alone, which writes it back.
+    Whole,
     /// Metadata only, as Kubernetes offers it.
     Metadata,
     /// Name, namespace, uid, creation time and labels: all that is shown of
@@ -85,7 +88,7 @@ impl Operation {
     pub fn accept(&self) -> &'static str {
         match (self.right.kind, self.view) {
             (Kind::Iam, _) => "*/*",
-            (_, View::Full) => "application/json",
+            (_, View::Full | View::Whole) => "application/json",
             (_, View::Metadata | View::Names) => kubernetes::METADATA_LIST,
         }
     }

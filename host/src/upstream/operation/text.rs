@@ -55,6 +55,11 @@ impl Segment {
         Ok(&self.0)
     }
 
+    /// Its text, whatever it stands for.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Its text as an ARN.
     pub fn arn(&self) -> Result<&str, String> {
         arn(&self.0)
