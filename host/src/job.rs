@@ -14,7 +14,7 @@ use crate::c1z::FileOptions;
 use crate::credentials::endpoints::Service;
 use crate::credentials::env::Env;
 use crate::credentials::error::CredentialError;
-use crate::credentials::session::{Session, SessionConfig};
+use crate::credentials::session::{Purpose, Session, SessionConfig};
 use crate::credentials::settings::AwsSettings;
 use crate::credentials::sts::CallerIdentity;
 use crate::plugin::{Plugin, attribute};
@@ -210,7 +210,8 @@ fn cluster_name(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-/// Makes the session of a job, narrowed to what the plugin may do.
+/// Makes the session of a job, narrowed to what the plugin may do: for
+/// reading, or for what it may plan as well.
 ///
 /// # Errors
 /// Settings, endpoints or roles that make no sense.
@@ -219,24 +220,26 @@ pub fn session(
     granted: &[Granted],
     region: &str,
     cluster: &str,
+    purpose: Purpose,
 ) -> Result<Session, JobError> {
     let mut config = SessionConfig::new(job.aws.clone(), region, cluster);
     config.env = job.env.clone();
+    config.purpose = purpose;
     let partition = crate::credentials::endpoints::partition(region);
+    let role = match purpose {
+        Purpose::Provision => job.aws.provisioning_role_arn.as_deref(),
+        Purpose::Read => None,
+    };
     // The role's account is the cluster's; without a role nothing is narrowed.
-    let account = job
-        .aws
-        .role_arn
-        .as_deref()
+    let account = role
+        .or(job.aws.role_arn.as_deref())
         .and_then(|arn| arn.split(':').nth(4))
         .unwrap_or("*");
     // A session that reads: whatever else was approved, AWS refuses it.
-    let reads: Vec<&'static Right> = rights(granted)
-        .into_iter()
-        .filter(|right| !right.writes())
-        .collect();
+    let mut allowed: Vec<&'static Right> = rights(granted);
+    allowed.retain(|right| purpose == Purpose::Provision || !right.writes());
     config.policy = Some(session_policy(
-        &reads,
+        &allowed,
         &Scope {
             partition: partition.name,
             region,
@@ -247,19 +250,33 @@ pub fn session(
     Ok(Session::new(config)?)
 }
 
-/// Credentials, caller and upstreams. Asks STS who we are; the rest is asked
-/// when it is needed.
+/// Credentials, caller and upstreams, for reading. Asks STS who we are; the
+/// rest is asked when it is needed.
 ///
 /// Must run on the I/O runtime.
 ///
 /// # Errors
 /// See [`JobError`].
 pub async fn connect(job: &Job) -> Result<Connection, JobError> {
+    connect_for(job, Purpose::Read, "sync").await
+}
+
+/// The same for an order of provisioning: with the role for that, where there
+/// is one, and a session that may do what the plugin may plan. The operation's
+/// id is in every request.
+///
+/// # Errors
+/// See [`JobError`].
+pub async fn connect_to_provision(job: &Job, operation: &str) -> Result<Connection, JobError> {
+    connect_for(job, Purpose::Provision, &format!("operation {operation}")).await
+}
+
+async fn connect_for(job: &Job, purpose: Purpose, task: &str) -> Result<Connection, JobError> {
     let descriptor = job.plugin.component.descriptor();
     let declared = declared(descriptor)?;
     let granted = granted(&job.plugin, &declared);
     let (region, cluster) = place(job, &declared)?;
-    let session = Arc::new(session(job, &granted, &region, &cluster)?);
+    let session = Arc::new(session(job, &granted, &region, &cluster, purpose)?);
     let caller = session.caller_identity().await?;
     if !session.is_narrowed() {
         tracing::warn!(
@@ -286,7 +303,7 @@ pub async fn connect(job: &Job) -> Result<Connection, JobError> {
         auth: session.clone(),
         rates: job.rates.clone(),
         io: tokio::runtime::Handle::current(),
-        task: "sync".to_owned(),
+        task: task.to_owned(),
         limits: upstream::Limits::default(),
     })?;
     Ok(Connection {

@@ -10,18 +10,37 @@
 //! what an entitlement of each kind means; the gain is that idempotence, undo,
 //! audit and locking exist once and no connector can get round them.
 
+mod answer;
 pub mod audit;
+mod check;
+mod facts;
+mod lock;
+mod plans;
 pub mod protect;
+mod rounds;
+mod rows;
+mod undo;
+mod wish;
 
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::sandbox::CallError;
-use crate::sandbox::contract::types;
+use crate::job::{self, Connection, Job};
+use crate::sandbox::contract::types::{self, Setting};
+use crate::sandbox::{CallError, Observer, Sandbox, World};
 use crate::upstream::UpstreamError;
+use crate::upstream::rights::{Granted, Group};
+use lock::{Claim, Lock, LockError};
+use plans::Sandboxed;
+use rounds::{Ended, Progress, Run};
+use rows::Rows;
+use wish::{Iam, Wish};
 
 pub use audit::{Audit, AuditError, AuditTarget};
 pub use protect::Protect;
@@ -316,4 +335,255 @@ pub struct Guard {
     pub lock_seconds: u64,
     /// Ctrl-C.
     pub stop: Stop,
+}
+
+/// What one order may take, without the undo.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Makes a wish true, or leaves everything as it was.
+///
+/// Must run on the I/O runtime, over a connection for provisioning
+/// ([`job::connect_to_provision`]). Returns with nothing half done where that
+/// is in the host's power, and says precisely what is left where it is not:
+/// do not drop it, pull [`Guard::stop`].
+///
+/// # Errors
+/// See [`ProvisionError`].
+pub async fn provision(
+    sandbox: &Sandbox,
+    job: &Job,
+    connection: &Connection,
+    order: &Order,
+    guard: &Guard,
+    observer: Arc<dyn Observer>,
+) -> Result<Done, ProvisionError> {
+    let until = Instant::now() + DEADLINE;
+    let component = &job.plugin.component;
+    let granted = granted(job)?;
+    let cluster = connection.upstreams.describe_cluster().await?;
+    let rows = Rows {
+        audit: &guard.audit,
+        order,
+        principal: order.principal(),
+        cluster: cluster.arn.clone(),
+        caller: connection.caller.arn.clone(),
+        plugin: component.digest().to_owned(),
+    };
+    let writes = order.mode != Mode::Plan;
+    if writes {
+        rows.event(audit::Event::Asked, None)?;
+    }
+    let wish = match admit(job, connection, order, guard, &granted) {
+        Ok(wish) => wish,
+        Err(error) => {
+            if writes {
+                rows.event(audit::Event::Refused, Some(&error.to_string()))?;
+            }
+            return Err(error);
+        }
+    };
+    let plans = Sandboxed {
+        sandbox,
+        component,
+        upstreams: &connection.upstreams,
+        settings: job
+            .settings
+            .iter()
+            .map(|(name, value)| Setting {
+                name: name.clone(),
+                value: value.clone(),
+            })
+            .collect(),
+        observer,
+    };
+    let mut progress = Progress::default();
+    let lock = match order.mode {
+        Mode::Apply => {
+            let taken = take(connection, &wish, order, guard, &cluster.arn, until).await;
+            let lock = match taken {
+                Ok(lock) => lock,
+                Err(error) => {
+                    rows.event(audit::Event::Failed, Some(&error.to_string()))?;
+                    return Err(error);
+                }
+            };
+            progress.warnings.extend(lock.warning.clone());
+            Some(lock)
+        }
+        Mode::Plan | Mode::DryRun => None,
+    };
+    let ends = Ends::watch(guard.stop.clone(), until, lock.as_ref());
+    let run = Run {
+        cloud: &connection.upstreams,
+        plans,
+        order,
+        wish: &wish,
+        granted: &granted,
+        cluster: &connection.cluster,
+        rows: &rows,
+        ended: ends.ended.clone(),
+        progress,
+    };
+    let result = run.run().await;
+    drop(ends);
+    if let Some(lock) = lock {
+        // An order is over when it is over, whatever the lease says.
+        let _ = tokio::time::timeout(Duration::from_secs(5), lock.release()).await;
+    }
+    result
+}
+
+/// What the connector may plan with the operator's approval.
+fn granted(job: &Job) -> Result<Vec<Granted>, ProvisionError> {
+    let declared = job::declared(job.plugin.component.descriptor());
+    let declared = declared.map_err(|error| ProvisionError::BadPlan {
+        sentence: error.to_string(),
+    })?;
+    Ok(job::granted(&job.plugin, &declared))
+}
+
+/// The guard: everything that is refused before anybody is asked.
+fn admit(
+    job: &Job,
+    connection: &Connection,
+    order: &Order,
+    guard: &Guard,
+    granted: &[Granted],
+) -> Result<Wish, ProvisionError> {
+    let refused = |rule, sentence: String, hint: Option<&str>| {
+        Err(ProvisionError::Refused {
+            rule,
+            sentence,
+            hint: hint.map(str::to_owned),
+        })
+    };
+    let descriptor = job.plugin.component.descriptor();
+    let name = crate::sandbox::clean(&descriptor.name, 64);
+    if job.plugin.component.world() != World::Provisioning {
+        return Err(ProvisionError::Connector(types::Error {
+            kind: "unsupported".to_owned(),
+            message: format!("{name} only reads: its component does not plan changes"),
+            retry_after_ms: None,
+            attributes: Vec::new(),
+        }));
+    }
+    if !guard.enabled && order.mode != Mode::Plan {
+        return refused(
+            Rule::Switch,
+            "provisioning is switched off, so nothing is changed".to_owned(),
+            Some("switch it on with --provisioning"),
+        );
+    }
+    let approved = granted
+        .iter()
+        .flat_map(|upstream| &upstream.rights)
+        .any(|right| right.group == Group::Provision);
+    if !approved {
+        return refused(
+            Rule::Approval,
+            format!("the group `provision` of {name} is not approved, so it may plan no changes"),
+            Some("approve it with `baton-host plugin approve FILE --allow provision`"),
+        );
+    }
+    let wish = Wish::parse(descriptor, order)?;
+    if let Some(reason) = guard
+        .protect
+        .reason(&order.entitlement, &order.principal())
+    {
+        return refused(Rule::Protected, reason, None);
+    }
+    if let Some(iam) = wish.iam() {
+        let caller = &connection.caller.arn;
+        let Some(own) = Iam::of_caller(caller) else {
+            return refused(
+                Rule::Own,
+                format!("the host runs as {caller}, which is neither a role nor a user, so its own access cannot be told from others'"),
+                Some("run it with a role of its own (provisioning-role-arn)"),
+            );
+        };
+        if own.is(iam) {
+            return refused(
+                Rule::Own,
+                format!("{} is the identity that the host acts as; it never changes its own access", iam.arn),
+                Some("let somebody else do that"),
+            );
+        }
+        if own.partition != iam.partition {
+            return refused(
+                Rule::Principal,
+                format!("{} is of partition {}, and the cluster is in {}", iam.arn, iam.partition, own.partition),
+                None,
+            );
+        }
+    }
+    Ok(wish)
+}
+
+async fn take(
+    connection: &Connection,
+    wish: &Wish,
+    order: &Order,
+    guard: &Guard,
+    cluster: &str,
+    until: Instant,
+) -> Result<Lock<crate::upstream::Upstreams>, ProvisionError> {
+    let claim = Claim {
+        cluster: cluster.to_owned(),
+        principal: wish.key(),
+        identity: format!("baton-host {}", order.operation),
+        seconds: guard.lock_seconds.max(1),
+        until,
+    };
+    let taking = lock::take(Arc::new(connection.upstreams.clone()), claim);
+    let taken = tokio::select! {
+        taken = taking => taken,
+        () = guard.stop.stopped() => {
+            return Err(rounds::failed(Cause::Stopped, "stopped while waiting for the lock"));
+        }
+    };
+    taken.map_err(|error| match error {
+        LockError::Held(by) => ProvisionError::Busy {
+            sentence: format!(
+                "another host changes access of the same principals ({by}) and did not end in time; nothing was changed"
+            ),
+        },
+        LockError::Upstream(error) => ProvisionError::Upstream(error),
+    })
+}
+
+/// Everything that ends an order from outside, as one signal.
+struct Ends {
+    ended: watch::Receiver<Ended>,
+    watcher: tokio::task::JoinHandle<()>,
+}
+
+impl Ends {
+    fn watch<L: lock::Leases>(stop: Stop, until: Instant, lock: Option<&Lock<L>>) -> Self {
+        let (tell, ended) = watch::channel(None);
+        let lost = lock.map(Lock::lost);
+        let watcher = tokio::spawn(async move {
+            let lost = async {
+                match lost {
+                    Some(lost) => lost.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let reason = tokio::select! {
+                () = stop.stopped() => (Cause::Stopped, "stopped".to_owned()),
+                () = tokio::time::sleep_until(until) => (
+                    Cause::Deadline,
+                    format!("the order was not done after {} s", DEADLINE.as_secs()),
+                ),
+                reason = lost => (Cause::Lock, format!("the lock is lost: {reason}")),
+            };
+            let _ = tell.send(Some(reason));
+        });
+        Self { ended, watcher }
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
 }

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Order, ProvisionError, Rule};
 use crate::plugin::attribute;
 use crate::sandbox::contract::types::{Descriptor, Grant, ObjectId};
-use crate::upstream::operation::write::{Place, Scope};
+use crate::upstream::operation::write::Place;
 
 /// What may be given or taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -303,18 +303,6 @@ impl Wish {
             namespace: namespace.clone(),
             name: format!("baton-host-{}", head(&hash, 40)),
         })
-    }
-
-    /// The scope of the wish as an association that has nothing else.
-    #[must_use]
-    pub fn scope(&self) -> Option<Scope> {
-        match &self.access {
-            Access::Policy { namespace, .. } => Some(match namespace {
-                Some(namespace) => Scope::Namespaces(vec![namespace.clone()]),
-                None => Scope::Cluster,
-            }),
-            Access::Role { .. } => None,
-        }
     }
 
     /// What all orders for this principal are serialised by.
