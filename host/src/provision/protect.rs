@@ -1,58 +1,390 @@
-//! Entitlements and principals that this host never grants or revokes.
+//! What is never granted and never revoked, whoever asks.
+//!
+//! The host looks at the ids of the order itself, before a plugin is asked
+//! anything: no plugin can talk its way around. What only the cluster can tell
+//! (our own principal, the roles of nodes) is refused elsewhere (`check.rs`),
+//! and nothing here can allow it.
 
-/// The list, with safe defaults.
-#[derive(Debug, Clone)]
-pub struct Protect {
-    patterns: Vec<String>,
+/// Whence a pattern comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    BuiltIn,
+    Operator,
+    /// A role that this host is told to assume.
+    Host,
 }
 
-const DEFAULTS: &[&str] = &[
-    "cluster_role:cluster-admin:*",
-    "cluster_role:system:*",
-    "namespace_role:kube-system/*",
-    "*:kube-system:member",
-    "*:cluster-access-policy/AmazonEKSClusterAdminPolicy:*",
+/// A pattern and whence it comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rule {
+    pattern: String,
+    origin: Origin,
+}
+
+/// One of the patterns that protect without being asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuiltIn {
+    /// As `--unprotect` names it.
+    pub pattern: &'static str,
+    /// What it is there for.
+    pub about: &'static str,
+}
+
+/// Everything that is protected if nobody says otherwise.
+pub const DEFAULTS: &[BuiltIn] = &[
+    BuiltIn {
+        pattern: "cluster_role:cluster-admin:*",
+        about: "the administrator of the cluster, in any scope",
+    },
+    BuiltIn {
+        pattern: "cluster_role:system:*",
+        about: "cluster roles of Kubernetes itself",
+    },
+    BuiltIn {
+        pattern: "namespace_role:*/system:*",
+        about: "roles of Kubernetes itself",
+    },
+    BuiltIn {
+        pattern: "access_policy:*/AmazonEKSClusterAdminPolicy:*",
+        about: "the administrator of the cluster, by access policy",
+    },
+    BuiltIn {
+        pattern: "cluster_role:*:kube-system:member",
+        about: "cluster roles in kube-system",
+    },
+    BuiltIn {
+        pattern: "namespace_role:kube-system/*",
+        about: "roles in kube-system",
+    },
+    BuiltIn {
+        pattern: "access_policy:*:assigned:kube-system",
+        about: "access policies in kube-system, and in patterns that kube-system matches",
+    },
+    BuiltIn {
+        pattern: "service_account:kube-system/*",
+        about: "service accounts of kube-system as principals",
+    },
 ];
 
+/// Patterns of entitlements and principals that are left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protect {
+    rules: Vec<Rule>,
+}
+
+impl Default for Protect {
+    fn default() -> Self {
+        Protect {
+            rules: DEFAULTS
+                .iter()
+                .map(|default| Rule {
+                    pattern: default.pattern.to_owned(),
+                    origin: Origin::BuiltIn,
+                })
+                .collect(),
+        }
+    }
+}
+
 impl Protect {
-    /// The defaults, with `add` and without `unprotect`.
+    /// The defaults without those of `unprotect`, and `add`.
     ///
     /// # Errors
-    /// When something is unprotected that is not protected.
-    pub fn new(add: &[String], unprotect: &[String]) -> Result<Self, String> {
-        let mut patterns: Vec<String> = DEFAULTS.iter().map(|&text| text.to_owned()).collect();
-        patterns.extend_from_slice(add);
-        for text in unprotect {
-            if !patterns.contains(text) {
-                return Err(format!("`{text}` is not protected"));
+    /// One sentence: a pattern that can match nothing, or an `unprotect` that
+    /// is no default, letter by letter.
+    pub fn new(add: &[String], unprotect: &[String]) -> Result<Protect, String> {
+        let mut protect = Protect::default();
+        for pattern in unprotect {
+            if !DEFAULTS.iter().any(|default| default.pattern == pattern) {
+                let all: Vec<String> = DEFAULTS
+                    .iter()
+                    .map(|default| format!("`{}`", default.pattern))
+                    .collect();
+                return Err(format!(
+                    "--unprotect takes away one of the defaults exactly as it is written, and `{}` is none of them: {}",
+                    pattern.escape_debug(),
+                    all.join(", ")
+                ));
             }
-            patterns.retain(|known| known != text);
+            protect.rules.retain(|rule| rule.pattern != *pattern);
         }
-        Ok(Self { patterns })
+        for pattern in add {
+            // A typing error here would leave something open without a word.
+            if !pattern.contains([':', '*']) {
+                return Err(format!(
+                    "--protect `{}` can match nothing: an entitlement is `kind:id:slug`, a principal `kind:id`, and `*` stands for anything",
+                    pattern.escape_debug()
+                ));
+            }
+            protect.rules.push(Rule {
+                pattern: pattern.clone(),
+                origin: Origin::Operator,
+            });
+        }
+        Ok(protect)
     }
 
-    /// Why an entitlement or principal (`kind:id`) is protected, if it is.
+    /// The same, with roles that the host itself assumes. Nothing takes them
+    /// away.
+    #[must_use]
+    pub fn with_own_roles<'a>(mut self, arns: impl IntoIterator<Item = &'a str>) -> Protect {
+        self.rules.extend(arns.into_iter().map(|arn| Rule {
+            pattern: format!("role:{arn}"),
+            origin: Origin::Host,
+        }));
+        self
+    }
+
+    /// The patterns that an operator can add to or take away, in the order in
+    /// which they are tried.
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.rules
+            .iter()
+            .filter(|rule| rule.origin != Origin::Host)
+            .map(|rule| rule.pattern.as_str())
+    }
+
+    /// Why this must not be granted or revoked, as one sentence, if so.
+    /// `principal` is `kind:id`.
     #[must_use]
     pub fn reason(&self, entitlement_id: &str, principal: &str) -> Option<String> {
-        self.patterns.iter().find_map(|pattern| {
-            let found = [entitlement_id, principal]
+        self.rules.iter().find_map(|rule| {
+            let subject = [entitlement_id, principal]
                 .into_iter()
-                .find(|text| matches(pattern, text))?;
-            Some(format!("`{found}` is protected by `{pattern}`"))
+                .find(|subject| meets(&rule.pattern, subject))?;
+            let subject = crate::sandbox::clean(subject, 1000);
+            let pattern = &rule.pattern;
+            Some(match rule.origin {
+                Origin::BuiltIn => format!(
+                    "`{subject}` is protected by default; --unprotect '{pattern}' takes that away"
+                ),
+                Origin::Operator => format!("`{subject}` is protected by --protect '{pattern}'"),
+                Origin::Host => format!(
+                    "`{subject}` is a role of this host, which never changes its own access"
+                ),
+            })
         })
     }
 }
 
-/// `*` stands for anything.
-fn matches(pattern: &str, text: &str) -> bool {
-    let Some((before, after)) = pattern.split_once('*') else {
-        return pattern == text;
-    };
-    let Some(rest) = text.strip_prefix(before) else {
-        return false;
-    };
-    rest.char_indices()
-        .map(|(at, _)| at)
-        .chain([rest.len()])
-        .any(|at| matches(after, rest.get(at..).unwrap_or_default()))
+/// Whether pattern and id have a name in common. A `*` of the pattern is
+/// anything; a `*` inside an id is a scope that EKS expands over namespaces, so
+/// `dev-*` and `kube-*` stand for all that they match. Letter case does not
+/// count: two IAM roles cannot differ in it alone.
+fn meets(pattern: &str, id: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().map(|c| c.to_ascii_lowercase()).collect();
+    let id: Vec<char> = id.chars().map(|c| c.to_ascii_lowercase()).collect();
+    // `reached[j]`: the first `i` characters of the pattern and the first `j`
+    // of the id can stand for the same text.
+    let mut reached = vec![false; id.len() + 1];
+    if let Some(start) = reached.first_mut() {
+        *start = true;
+    }
+    spread(&mut reached, &id);
+    for p in pattern {
+        let mut next = vec![false; id.len() + 1];
+        if p == '*' {
+            let mut any = false;
+            for (to, from) in next.iter_mut().zip(&reached) {
+                any |= *from;
+                *to = any;
+            }
+        } else {
+            for (j, d) in id.iter().enumerate() {
+                if !reached.get(j).copied().unwrap_or_default() {
+                    continue;
+                }
+                // A wildcard of the id takes the character and stays.
+                let to = match *d {
+                    '*' if p != ':' => j,
+                    d if d == p => j + 1,
+                    _ => continue,
+                };
+                if let Some(to) = next.get_mut(to) {
+                    *to = true;
+                }
+            }
+        }
+        spread(&mut next, &id);
+        reached = next;
+    }
+    reached.last().copied().unwrap_or_default()
+}
+
+/// A wildcard of the id may stand for nothing.
+fn spread(reached: &mut [bool], id: &[char]) {
+    for (j, d) in id.iter().enumerate() {
+        if *d == '*'
+            && reached.get(j).copied().unwrap_or_default()
+            && let Some(next) = reached.get_mut(j + 1)
+        {
+            *next = true;
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    const USER: &str = "iam_user:arn:aws:iam::111122223333:user/ana";
+    const ROLE: &str = "role:arn:aws:iam::111122223333:role/team/Dev";
+    const VIEW: &str = "cluster_role:view:dev:member";
+
+    fn policy(name: &str, scope: &str) -> String {
+        format!("access_policy:arn:aws:eks::aws:cluster-access-policy/{name}:assigned:{scope}")
+    }
+
+    #[test]
+    fn the_defaults_protect_what_rule_24_names() {
+        let protect = Protect::default();
+        for entitlement in [
+            "cluster_role:cluster-admin:all:member",
+            "cluster_role:cluster-admin:dev:member",
+            "cluster_role:cluster-admin:namespace/all:member",
+            "cluster_role:system:node:all:member",
+            "cluster_role:view:kube-system:member",
+            "namespace_role:kube-system/deployer:member",
+            "namespace_role:dev/system:x:member",
+            &policy("AmazonEKSClusterAdminPolicy", "cluster"),
+            &policy("AmazonEKSClusterAdminPolicy", "dev"),
+            &policy("AmazonEKSClusterAdminPolicy", "namespace/cluster"),
+            &policy("AmazonEKSViewPolicy", "kube-system"),
+            &policy("AmazonEKSViewPolicy", "kube-*"),
+            &policy("AmazonEKSViewPolicy", "*-system"),
+            &policy("AmazonEKSViewPolicy", "*"),
+            &policy("AmazonEKSViewPolicy", "k*e*m"),
+        ] {
+            assert!(protect.reason(entitlement, USER).is_some(), "{entitlement}");
+        }
+        for entitlement in [
+            VIEW,
+            "cluster_role:view:all:member",
+            "cluster_role:admin:kube-public:member",
+            "cluster_role:cluster-administrator:dev:member",
+            "cluster_role:my-system:dev:member",
+            "namespace_role:kube-systems/deployer:member",
+            "namespace_role:dev/deployer:member",
+            &policy("AmazonEKSAdminPolicy", "cluster"),
+            &policy("AmazonEKSViewPolicy", "dev"),
+            &policy("AmazonEKSViewPolicy", "dev-*"),
+            &policy("AmazonEKSViewPolicy", "kube-systems*"),
+            &policy("AmazonEKSViewPolicy", "kube-system-*"),
+        ] {
+            assert_eq!(protect.reason(entitlement, USER), None, "{entitlement}");
+        }
+        assert!(
+            protect
+                .reason(VIEW, "service_account:kube-system/coredns")
+                .is_some()
+        );
+        for principal in [USER, ROLE, "service_account:dev/kube-system"] {
+            assert_eq!(protect.reason(VIEW, principal), None, "{principal}");
+        }
+    }
+
+    #[test]
+    fn the_sentence_says_what_takes_it_away() {
+        let protect = Protect::new(&["role:*/Dev".to_owned()], &[]).unwrap();
+        assert_eq!(
+            protect
+                .reason("cluster_role:cluster-admin:all:member", USER)
+                .unwrap(),
+            "`cluster_role:cluster-admin:all:member` is protected by default; --unprotect 'cluster_role:cluster-admin:*' takes that away"
+        );
+        assert_eq!(
+            protect.reason(VIEW, ROLE).unwrap(),
+            "`role:arn:aws:iam::111122223333:role/team/Dev` is protected by --protect 'role:*/Dev'"
+        );
+        let own = Protect::default().with_own_roles(["arn:aws:iam::111122223333:role/team/dev"]);
+        assert_eq!(
+            own.reason(VIEW, ROLE).unwrap(),
+            "`role:arn:aws:iam::111122223333:role/team/Dev` is a role of this host, which never changes its own access"
+        );
+        assert_eq!(own.patterns().count(), DEFAULTS.len());
+    }
+
+    #[test]
+    fn patterns_are_added_and_defaults_taken_away_one_by_one() {
+        let add = ["role:*/ADMIN".to_owned(), "cluster_role:edit:*".to_owned()];
+        let without = ["cluster_role:cluster-admin:*".to_owned()];
+        let protect = Protect::new(&add, &without).unwrap();
+        let admin = "cluster_role:cluster-admin:all:member";
+        assert_eq!(protect.reason(admin, USER), None);
+        assert!(
+            protect
+                .reason(VIEW, "role:arn:aws:iam::111122223333:role/admin")
+                .is_some()
+        );
+        assert!(
+            protect
+                .reason("cluster_role:edit:all:member", USER)
+                .is_some()
+        );
+        assert!(
+            protect
+                .reason("cluster_role:system:node:all:member", USER)
+                .is_some()
+        );
+        assert_eq!(protect.patterns().count(), DEFAULTS.len() + 1);
+        // What was taken away can be given back.
+        let protect = Protect::new(&without, &without).unwrap();
+        assert!(protect.reason(admin, USER).is_some());
+    }
+
+    #[test]
+    fn what_can_match_nothing_is_a_mistake() {
+        for pattern in ["cluster-admin", ""] {
+            let error = Protect::new(&[pattern.to_owned()], &[]).unwrap_err();
+            assert!(error.contains("can match nothing"), "{error}");
+        }
+        for pattern in ["cluster_role:*", "cluster_role:cluster-admin", ROLE, "*"] {
+            let error = Protect::new(&[], &[pattern.to_owned()]).unwrap_err();
+            assert!(error.contains("`cluster_role:cluster-admin:*`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn stars_stand_for_anything_and_nothing_else_does() {
+        for (pattern, id, expected) in [
+            ("*", "", true),
+            ("", "", true),
+            ("", "a", false),
+            ("a*c", "ac", true),
+            ("a*c", "abbc", true),
+            ("a*c", "ab", false),
+            ("a.c", "abc", false),
+            ("*a*", "bab", true),
+            ("**b", "ab", true),
+            // Wildcards of the id end at a colon: a namespace has none.
+            ("a:b", "*b", false),
+            ("a:b", "*:b", true),
+            ("abc", "a*", true),
+            ("abc", "*d", false),
+        ] {
+            assert_eq!(meets(pattern, id), expected, "{pattern} {id}");
+        }
+        let long = "a*".repeat(2000);
+        assert!(!meets(&format!("{long}b"), &"a".repeat(2000)));
+    }
+
+    /// With `UPDATE_DOCS=1` it writes the table.
+    #[test]
+    fn the_documented_defaults_are_those_that_there_are() {
+        let mut table = "| pattern | |\n|---|---|\n".to_owned();
+        for default in DEFAULTS {
+            table.push_str(&format!("| `{}` | {} |\n", default.pattern, default.about));
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/provisioning.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let begin = "<!-- generated: protected -->\n";
+        let (before, rest) = page.split_once(begin).unwrap();
+        let (_, after) = rest.split_once("<!-- end -->").unwrap();
+        let expected = format!("{before}{begin}{table}<!-- end -->{after}");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &expected).unwrap();
+        }
+        assert_eq!(page, expected, "docs/provisioning.md is out of date");
+    }
 }
