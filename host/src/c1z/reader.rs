@@ -206,9 +206,77 @@ impl Reader {
     /// Grants, in the order of writing.
     #[must_use]
     pub fn grants(&self, view: &View) -> Rows<'_, GrantRow> {
-        let columns = "data, expansion, resource_type_id, resource_id, entitlement_id, principal_resource_type_id, \
-                       principal_resource_id, external_id";
-        self.rows(view, "v1_grants", columns, grant)
+        self.rows(view, "v1_grants", GRANT_COLUMNS, grant)
+    }
+
+    /// One resource.
+    ///
+    /// # Errors
+    /// The database refuses, or the row is damaged.
+    pub fn resource(
+        &self,
+        view: &View,
+        resource_type: &str,
+        id: &str,
+    ) -> Result<Option<pb::Resource>, Error> {
+        let external_id = format!("{resource_type}:{id}");
+        let found: Option<pb::Resource> =
+            self.one(view, "v1_resources", "data", &external_id, |row| {
+                message(row, "v1_resources")
+            })?;
+        // Where the kind ends is the message's word.
+        Ok(found.filter(|resource| {
+            resource
+                .id
+                .as_ref()
+                .is_some_and(|own| own.resource_type == resource_type && own.resource == id)
+        }))
+    }
+
+    /// One entitlement.
+    ///
+    /// # Errors
+    /// The database refuses, or the row is damaged.
+    pub fn entitlement(&self, view: &View, id: &str) -> Result<Option<pb::Entitlement>, Error> {
+        self.one(view, "v1_entitlements", "data", id, |row| {
+            message(row, "v1_entitlements")
+        })
+    }
+
+    /// One grant.
+    ///
+    /// # Errors
+    /// The database refuses, or the row is damaged.
+    pub fn grant(&self, view: &View, id: &str) -> Result<Option<GrantRow>, Error> {
+        self.one(view, "v1_grants", GRANT_COLUMNS, id, grant)
+    }
+
+    /// The newest row of an id.
+    fn one<T>(
+        &self,
+        view: &View,
+        table: &'static str,
+        columns: &str,
+        external_id: &str,
+        decode: Decode<T>,
+    ) -> Result<Option<T>, Error> {
+        let reading = || Error::database("looking a row up");
+        let (filter, sync_id) = filter(view, 2);
+        let mut select = self
+            .db
+            .prepare_cached(&format!(
+                "select id, {columns} from {table} where external_id = ?1 {filter} order by id desc limit 1"
+            ))
+            .map_err(reading())?;
+        let mut rows = select
+            .query(rusqlite::params![external_id, sync_id])
+            .map_err(reading())?;
+        match rows.next().map_err(reading())? {
+            Some(row) => decode(row)
+                .map(Some)
+                .map_err(|error| in_table(error, table)),
+            None => Ok(None),
+        }
     }
 
     /// Assets, in the order of writing.
@@ -236,10 +304,7 @@ impl Reader {
         columns: &str,
         decode: Decode<T>,
     ) -> Rows<'_, T> {
-        let (filter, sync_id) = match view {
-            View::Sync(id) => ("and sync_id = ?3", Some(id.clone())),
-            View::All => ("and ?3 is null", None),
-        };
+        let (filter, sync_id) = filter(view, 3);
         Rows {
             db: &self.db,
             table,
@@ -252,6 +317,18 @@ impl Reader {
             chunk: VecDeque::new(),
             done: false,
         }
+    }
+}
+
+/// What [`grant`] reads, after the row's own id.
+const GRANT_COLUMNS: &str = "data, expansion, resource_type_id, resource_id, entitlement_id, \
+                             principal_resource_type_id, principal_resource_id, external_id";
+
+/// A condition for a view, and the value of its parameter.
+fn filter(view: &View, parameter: u8) -> (String, Option<String>) {
+    match view {
+        View::Sync(id) => (format!("and sync_id = ?{parameter}"), Some(id.clone())),
+        View::All => (format!("and ?{parameter} is null"), None),
     }
 }
 

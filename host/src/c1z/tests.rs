@@ -914,3 +914,49 @@ fn missing_files_hold_no_syncs() {
     assert_eq!(reader.grants(&reader.latest().unwrap()).count(), 0);
     assert!(!folder.path().join("no.c1z").exists());
 }
+
+#[test]
+fn single_rows_are_found_by_their_ids() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sync.c1z");
+    let (role, user) = (resource("role", "a:b"), resource("user", "ana"));
+    let member = entitlement(&role, "member");
+    let held = grant(&member, &user);
+    for round in 0..2 {
+        let mut writer = Writer::open(&path, SyncType::Full, &FileOptions::default()).unwrap();
+        for on in [&role, &user] {
+            let mut on = on.clone();
+            on.display_name = format!("round {round}");
+            writer.put_resource(&on).unwrap();
+        }
+        writer.put_entitlement(&member).unwrap();
+        if round == 0 {
+            writer.put_grant(held.clone()).unwrap();
+        }
+        writer.finish().unwrap();
+    }
+    let reader = Reader::open(&path, &FileOptions::default()).unwrap();
+    let view = reader.latest().unwrap();
+    let name = |view: &View, kind: &str, id: &str| {
+        let found = reader.resource(view, kind, id).unwrap();
+        found.map(|resource| resource.display_name)
+    };
+    assert_eq!(name(&view, "role", "a:b").as_deref(), Some("round 1"));
+    assert_eq!(name(&View::All, "role", "a:b").as_deref(), Some("round 1"));
+    // The same text, cut elsewhere, is another resource.
+    assert_eq!(name(&view, "role:a", "b"), None);
+    assert_eq!(name(&view, "role", "c"), None);
+    assert_eq!(reader.entitlement(&view, &member.id).unwrap(), Some(member));
+    assert_eq!(reader.entitlement(&view, "role:a:b:owner").unwrap(), None);
+    // The grant is in the older sync only.
+    assert!(reader.grant(&view, &held.id).unwrap().is_none());
+    assert_eq!(
+        reader
+            .grant(&View::All, &held.id)
+            .unwrap()
+            .unwrap()
+            .grant
+            .id,
+        held.id
+    );
+}
