@@ -1,17 +1,19 @@
-//! Flags, their environment names, and the two passes of parsing.
+//! A command line and its environment, parsed in two passes: what there is
+//! (`flags`, `tree`) depends on the plugin that the line names.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use clap::ArgMatches;
 
 use super::exit::{CliError, Exit};
+use super::flags::{own_flags, variable};
 use super::output::{data, say};
 use super::progress::waiting;
-use crate::plugin::{Lock, Plugin, attribute, attributes};
-use crate::sandbox::contract::types::Descriptor;
+use super::tree::{command, reserved};
+use crate::plugin::{Lock, Plugin};
 use crate::sandbox::{Precompile, Sandbox, SandboxConfig};
 
 /// Variables that are set and not empty: Baton tools count empty as unset.
@@ -23,11 +25,6 @@ pub(super) fn environment(variables: Vec<(OsString, OsString)>) -> Environment {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(_, value)| !value.is_empty())
         .collect()
-}
-
-/// `eks-region` -> `BATON_EKS_REGION`.
-pub(super) fn variable(flag: &str) -> String {
-    format!("BATON_{}", flag.to_ascii_uppercase().replace('-', "_"))
 }
 
 /// What is needed before a plugin is loaded.
@@ -75,391 +72,16 @@ pub(super) fn early(args: &[OsString], environment: &Environment) -> Early {
     }
 }
 
-/// One flag of the host or of an upstream kind.
-struct Flag {
-    name: &'static str,
-    short: Option<char>,
-    value: Option<&'static str>,
-    default: Option<&'static str>,
-    /// All that the value may be, if that is a list.
-    choices: &'static [&'static str],
-    help: &'static str,
-}
-
-const fn text(name: &'static str, value: &'static str, help: &'static str) -> Flag {
-    Flag {
-        name,
-        short: None,
-        value: Some(value),
-        default: None,
-        choices: &[],
-        help,
-    }
-}
-
-const fn switch(name: &'static str, help: &'static str) -> Flag {
-    Flag {
-        name,
-        short: None,
-        value: None,
-        default: None,
-        choices: &[],
-        help,
-    }
-}
-
-const PLUGIN: Flag = text("plugin", "FILE", "The connector, a WebAssembly component");
-
-/// What a sync writes, in the order of the help text.
-const FILE: &[Flag] = &[
-    Flag {
-        short: Some('f'),
-        default: Some("sync.c1z"),
-        ..text("file", "FILE", "The access file to write")
-    },
-    text(
-        "sync-resource-types",
-        "KINDS",
-        "Only these kinds of resources, comma separated",
-    ),
-    switch("skip-grants", "Write resources and entitlements only"),
-    switch("skip-entitlements-and-grants", "Write resources only"),
-    text(
-        "c1z-temp-dir",
-        "DIR",
-        "Where work files are kept; needs room for the file, unpacked",
-    ),
-];
-
-/// How the host behaves, in the order of the help text.
-const OPTIONS: &[Flag] = &[
-    Flag {
-        default: Some("baton.lock"),
-        ..text("lock", "FILE", "Which plugins are approved for what")
-    },
-    Flag {
-        default: Some("text"),
-        choices: &["text", "json"],
-        ..text(
-            "format",
-            "text|json",
-            "What standard output is for: a person or a program",
-        )
-    },
-    Flag {
-        short: Some('q'),
-        ..switch("quiet", "No progress and no summary")
-    },
-    Flag {
-        default: Some("info"),
-        choices: &["error", "warn", "info", "debug", "trace"],
-        ..text("log-level", "LEVEL", "error, warn, info, debug or trace")
-    },
-    Flag {
-        choices: &["console", "json"],
-        ..text(
-            "log-format",
-            "console|json",
-            "Form of the log; console on a terminal, else json",
-        )
-    },
-];
-
-fn own_flags() -> impl Iterator<Item = &'static Flag> {
-    std::iter::once(&PLUGIN).chain(FILE).chain(OPTIONS)
-}
-
-/// Names that no setting of a plugin may take: every flag and argument of
-/// every command, and variables that mean something else.
-pub(super) fn reserved() -> Vec<String> {
-    fn names(command: &clap::Command, all: &mut Vec<String>) {
-        all.extend(command.get_arguments().map(|arg| arg.get_id().to_string()));
-        for below in command.get_subcommands() {
-            names(below, all);
-        }
-    }
-    let mut all = [
-        "help",
-        "version",
-        "client-id",
-        "provisioning",
-        "ticketing",
-        "tmpdir",
-        "config",
-        "resume",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    names(&command(None, None), &mut all);
-    all
-}
-
-/// The groups of flags, in the order of the help text.
-const CONNECTOR: &str = "Connector (its settings are all that enters the sandbox)";
-const AWS: &str = "AWS credentials (never enter the sandbox)";
-const ACCESS_FILE: &str = "Access file";
-const GENERAL: &str = "Options";
-
-/// Whether the help of a command shows a group of flags. Every command takes
-/// all of them, as variables of one job are often set for all commands.
-fn concerns(command: Option<&str>, heading: &str) -> bool {
-    match command {
-        Some("check" | "permissions") => heading != ACCESS_FILE,
-        Some("capabilities" | "config" | "demo") => heading == CONNECTOR || heading == GENERAL,
-        Some("plugin") => heading == GENERAL,
-        Some("completion") => false,
-        _ => true,
-    }
-}
-
-fn arg(flag: &Flag, heading: &'static str) -> Arg {
-    let mut arg = Arg::new(flag.name)
-        .long(flag.name)
-        .global(true)
-        .help_heading(heading)
-        .help(flag.help);
-    if let Some(short) = flag.short {
-        arg = arg.short(short);
-    }
-    match flag.value {
-        Some(value) => {
-            arg = arg.value_name(value).action(ArgAction::Set);
-            if let Some(default) = flag.default {
-                arg = arg.default_value(default);
-            }
-        }
-        None => arg = arg.action(ArgAction::SetTrue),
-    }
-    arg
-}
-
-/// The whole command, with the settings of a plugin if there is one. `shown`
-/// is the subcommand whose help may be asked for.
-fn command(descriptor: Option<&Descriptor>, shown: Option<&str>) -> clap::Command {
-    let hide = |heading: &str| !concerns(shown, heading);
-    let own = |flags: &'static [Flag], heading: &'static str| {
-        flags
-            .iter()
-            .map(move |flag| arg(flag, heading).hide(hide(heading)))
-    };
-    let mut command = clap::Command::new("baton-host")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about(
-            "Loads an access-governance connector as a sandboxed WebAssembly component, lets it read one \
-             system through upstreams that the host controls, and writes who can do what into an access \
-             file (.c1z). Credentials never enter the sandbox. Without a command it syncs.",
-        )
-        .after_help(
-            "Each flag is also a variable: --eks-cluster-name is $BATON_EKS_CLUSTER_NAME. Secrets are variables \
-             only: BATON_EKS_SECRET_ACCESS_KEY, BATON_EXTERNAL_ID, BATON_GLOBAL_SECRET_ACCESS_KEY, \
-             BATON_GLOBAL_BINDING_EXTERNAL_ID.\n\n\
-             Examples:\n  \
-             export BATON_PLUGIN=baton_eks.wasm BATON_EKS_REGION=eu-west-1\n  \
-             baton-host permissions --eks-cluster-name prod   # what to create\n  \
-             baton-host check --eks-cluster-name prod         # does it work?\n  \
-             baton-host --eks-cluster-name prod -f prod.c1z   # sync\n  \
-             baton grants -f prod.c1z                         # look",
-        )
-        .disable_help_subcommand(true)
-        .disable_help_flag(true)
-        .disable_version_flag(true)
-        .subcommand_value_name("COMMAND")
-        .arg(arg(&PLUGIN, CONNECTOR).hide(hide(CONNECTOR)));
-    for setting in descriptor.iter().flat_map(|d| &d.settings) {
-        let mut arg = Arg::new(setting.name.clone())
-            .long(setting.name.clone())
-            .global(true)
-            .help_heading(CONNECTOR)
-            .hide(hide(CONNECTOR))
-            .help(setting_help(setting));
-        arg = match setting.kind.as_str() {
-            "bool" => arg
-                .action(ArgAction::Set)
-                .num_args(0..=1)
-                .require_equals(true)
-                .default_missing_value("true")
-                .value_name("true|false")
-                .hide_possible_values(true)
-                .value_parser(["true", "false"]),
-            "int" => arg
-                .value_name("NUMBER")
-                .value_parser(value_parser!(i64))
-                .allow_negative_numbers(true),
-            "choice" => {
-                let choices: Vec<String> = attributes(&setting.attributes, "choices")
-                    .map(str::to_owned)
-                    .collect();
-                arg.value_name(choices.join("|"))
-                    .hide_possible_values(true)
-                    .value_parser(choices)
-            }
-            _ => arg.value_name("VALUE"),
-        };
-        command = command.arg(arg);
-    }
-    for setting in crate::credentials::settings::SETTINGS {
-        command = command.arg(
-            Arg::new(setting.name)
-                .long(setting.name)
-                .global(true)
-                .value_name("VALUE")
-                .hide(setting.secret || hide(AWS))
-                .help_heading(AWS)
-                .help(setting.help),
-        );
-    }
-    command = command
-        .args(own(FILE, ACCESS_FILE))
-        .args(own(OPTIONS, GENERAL))
-        .arg(
-            Arg::new("help")
-                .short('h')
-                .long("help")
-                .global(true)
-                .help_heading(GENERAL)
-                .action(ArgAction::Help)
-                .help("Print help"),
-        )
-        .arg(
-            Arg::new("version")
-                .short('V')
-                .long("version")
-                .help_heading(GENERAL)
-                .action(ArgAction::Version)
-                .help("Print version"),
-        );
-    command
-        .subcommand(
-            clap::Command::new("sync").about("Sync into the access file; the same as no command"),
-        )
-        .subcommand(
-            clap::Command::new("check")
-                .about("Try credentials, network and rights, and say what is missing"),
-        )
-        .subcommand(
-            clap::Command::new("permissions")
-                .about("Print what to create in AWS and in the cluster")
-                .arg(
-                    Arg::new("no-config-maps")
-                        .long("no-config-maps")
-                        .action(ArgAction::SetTrue)
-                        .help("Without the right to list config maps"),
-                )
-                .arg(
-                    Arg::new("account-id")
-                        .long("account-id")
-                        .value_name("ID")
-                        .help("The cluster's account [default: that of role-arn]"),
-                ),
-        )
-        .subcommand(
-            clap::Command::new("capabilities")
-                .about("Print the connector's kinds and capabilities as JSON"),
-        )
-        .subcommand(clap::Command::new("config").about("Print the connector's settings as JSON"))
-        .subcommand(
-            clap::Command::new("plugin")
-                .about("Look at plugins, approve and build them")
-                .subcommand_required(true)
-                .arg_required_else_help(true)
-                .subcommand(
-                    clap::Command::new("inspect")
-                        .about("Show what a plugin is, imports, asks for and may do")
-                        .arg(file_arg()),
-                )
-                .subcommand(
-                    clap::Command::new("approve")
-                        .about("Approve this digest for groups of rights, in baton.lock")
-                        .arg(file_arg())
-                        .arg(
-                            Arg::new("group")
-                                .long("group")
-                                .value_name("GROUP")
-                                .action(ArgAction::Append)
-                                .value_parser(["read", "identities", "provision"])
-                                .help("A group to approve; may repeat [default: read]"),
-                        )
-                        .arg(
-                            Arg::new("yes")
-                                .long("yes")
-                                .short('y')
-                                .action(ArgAction::SetTrue)
-                                .help("Do not ask"),
-                        ),
-                )
-                .subcommand(
-                    clap::Command::new("encode")
-                        .about("Make a component of a core module built for wasm32-unknown-unknown")
-                        .arg(
-                            Arg::new("module")
-                                .value_name("MODULE")
-                                .required(true)
-                                .value_parser(value_parser!(PathBuf))
-                                .help("The core module"),
-                        )
-                        .arg(
-                            Arg::new("output")
-                                .long("output")
-                                .short('o')
-                                .value_name("FILE")
-                                .required(true)
-                                .value_parser(value_parser!(PathBuf))
-                                .help("The component to write"),
-                        ),
-                ),
-        )
-        .subcommand(
-            clap::Command::new("demo")
-                .about("Sync a simulated company's clusters and look at the result")
-                .arg(
-                    Arg::new("keep")
-                        .long("keep")
-                        .value_name("DIR")
-                        .value_parser(value_parser!(PathBuf))
-                        .help("Keep the files in this folder"),
-                ),
-        )
-        .subcommand(
-            clap::Command::new("completion")
-                .about("Print shell completions")
-                .arg(
-                    Arg::new("shell")
-                        .value_name("SHELL")
-                        .required(true)
-                        .value_parser(value_parser!(clap_complete::Shell)),
-                ),
-        )
-}
-
-fn file_arg() -> Arg {
-    Arg::new("wasm")
-        .value_name("FILE")
-        .required(true)
-        .value_parser(value_parser!(PathBuf))
-        .help("The plugin")
-}
-
-fn setting_help(setting: &crate::sandbox::contract::types::SettingSpec) -> String {
-    let mut help =
-        super::output::plain(attribute(&setting.attributes, "description").unwrap_or(""));
-    if let Some(default) = attribute(&setting.attributes, "default") {
-        help.push_str(&format!(" [default: {}]", super::output::plain(default)));
-    }
-    if setting.required {
-        help.push_str(" (required)");
-    }
-    help
-}
-
 /// What to do.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Command {
     Sync,
-    Check,
-    Permissions {
-        config_maps: bool,
-        account: Option<String>,
-    },
+    /// With the roles that may be granted; none: the usual ones.
+    Check(Vec<String>),
+    Permissions(Permissions),
+    Grant(Wanted),
+    Revoke(Wanted),
+    AuditVerify(PathBuf),
     Capabilities,
     Config,
     PluginInspect(PathBuf),
@@ -474,8 +96,33 @@ pub(super) enum Command {
     Completion(clap_complete::Shell),
 }
 
+/// `permissions`.
+#[derive(Debug, PartialEq)]
+pub(super) struct Permissions {
+    pub(super) config_maps: bool,
+    pub(super) account: Option<String>,
+    /// Roles that may be granted; none: the usual ones.
+    pub(super) grantable: Vec<String>,
+    /// `API`, `API_AND_CONFIG_MAP` or `CONFIG_MAP`, where it is known.
+    pub(super) mode: Option<String>,
+}
+
+/// A grant that shall be or shall no longer be, in ids of the access file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Wanted {
+    /// The id of a grant.
+    Grant(String),
+    /// The id of an entitlement, and who.
+    Pair {
+        entitlement: String,
+        principal: String,
+        /// Its kind, where it was said.
+        kind: Option<String>,
+    },
+}
+
 /// `plugin approve`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Approve {
     pub(super) file: PathBuf,
     pub(super) groups: Vec<String>,
@@ -622,7 +269,7 @@ impl Invocation {
         };
         let name = name.as_deref();
         let version = matches!(&lenient, Err(error) if error.kind() == ErrorKind::DisplayVersion);
-        let wants_plugin = !version && !matches!(name, Some("plugin" | "completion"));
+        let wants_plugin = !version && !matches!(name, Some("plugin" | "audit" | "completion"));
         if name == Some("demo") && super::demo::proxied() {
             return super::demo::without_proxies(&args).map(Parsed::Printed);
         }
@@ -735,19 +382,68 @@ impl Invocation {
         }
     }
 
-    pub(super) fn command(&self) -> Command {
+    /// A list: every time that it was given, with commas between values.
+    pub(super) fn values(&self, flag: &str) -> Vec<String> {
+        use clap::parser::ValueSource;
+        let given = self.matches.value_source(flag) == Some(ValueSource::CommandLine);
+        let texts: Vec<String> = match self.matches.try_get_many::<String>(flag) {
+            Ok(Some(texts)) if given => texts.cloned().collect(),
+            _ => self
+                .environment
+                .get(&variable(flag))
+                .cloned()
+                .into_iter()
+                .collect(),
+        };
+        texts
+            .iter()
+            .flat_map(|text| text.split(','))
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    pub(super) fn command(&self) -> Result<Command, CliError> {
         let path = |matches: &ArgMatches, name: &str| {
             matches
                 .get_one::<PathBuf>(name)
                 .cloned()
                 .unwrap_or_default()
         };
-        match self.matches.subcommand() {
-            Some(("check", _)) => Command::Check,
-            Some(("permissions", matches)) => Command::Permissions {
+        let text = |matches: &ArgMatches, name: &str| matches.get_one::<String>(name).cloned();
+        let texts = |matches: &ArgMatches, name: &str| {
+            matches
+                .get_many::<String>(name)
+                .map(|texts| texts.cloned().collect())
+                .unwrap_or_default()
+        };
+        Ok(match self.matches.subcommand() {
+            Some(("check", matches)) => Command::Check(texts(matches, "grantable")),
+            Some(("permissions", matches)) => Command::Permissions(Permissions {
                 config_maps: !matches.get_flag("no-config-maps"),
-                account: matches.get_one::<String>("account-id").cloned(),
-            },
+                account: text(matches, "account-id"),
+                grantable: texts(matches, "grantable"),
+                mode: text(matches, "authentication-mode"),
+            }),
+            Some(("grant", matches)) => Command::Grant(pair(
+                text(matches, "entitlement").unwrap_or_default(),
+                text(matches, "principal").ok_or_else(whom)?,
+                text(matches, "principal-type"),
+            )),
+            Some(("revoke", matches)) => {
+                let id = text(matches, "grant").unwrap_or_default();
+                Command::Revoke(match text(matches, "principal") {
+                    None => Wanted::Grant(id),
+                    Some(principal) => pair(id, principal, text(matches, "principal-type")),
+                })
+            }
+            Some(("audit", matches)) => Command::AuditVerify(
+                matches
+                    .subcommand()
+                    .map(|(_, matches)| path(matches, "log"))
+                    .unwrap_or_default(),
+            ),
             Some(("capabilities", _)) => Command::Capabilities,
             Some(("config", _)) => Command::Config,
             Some(("demo", matches)) => Command::Demo {
@@ -766,10 +462,7 @@ impl Invocation {
                 },
                 Some(("approve", matches)) => Command::PluginApprove(Approve {
                     file: path(matches, "wasm"),
-                    groups: matches
-                        .get_many::<String>("group")
-                        .map(|groups| groups.cloned().collect())
-                        .unwrap_or_default(),
+                    groups: texts(matches, "group"),
                     yes: matches.get_flag("yes"),
                 }),
                 other => Command::PluginInspect(
@@ -778,9 +471,67 @@ impl Invocation {
                         .unwrap_or_default(),
                 ),
             },
-            _ => Command::Sync,
+            _ => self.one_change()?,
+        })
+    }
+
+    /// Baton's flags for one change; without any of them it is a sync.
+    fn one_change(&self) -> Result<Command, CliError> {
+        let wrong = |message: &str| Err(CliError::new(Exit::Usage, message));
+        let flags = [
+            "grant-entitlement",
+            "grant-principal",
+            "grant-principal-type",
+            "revoke-grant",
+        ];
+        let [entitlement, principal, kind, grant] = flags.map(|flag| self.value(flag));
+        match (entitlement, principal, kind, grant) {
+            (None, None, None, None) => {
+                for flag in ["plan", "dry-run"] {
+                    if self.switch(flag)? {
+                        return wrong(&format!(
+                            "--{flag} is for a grant or a revoke, not for a sync"
+                        ))
+                        .map_err(|error| {
+                            error.hint(
+                                "`baton-host grant --help` and `baton-host revoke --help` say how",
+                            )
+                        });
+                    }
+                }
+                Ok(Command::Sync)
+            }
+            (None, None, None, Some(grant)) => Ok(Command::Revoke(Wanted::Grant(grant))),
+            (Some(entitlement), Some(principal), kind, None) => {
+                Ok(Command::Grant(pair(entitlement, principal, kind)))
+            }
+            (_, _, _, Some(_)) => {
+                wrong("--grant-entitlement and --revoke-grant exclude each other")
+            }
+            (Some(_), None, _, None) => {
+                wrong("--grant-entitlement needs --grant-principal: who shall hold it")
+            }
+            (None, _, _, None) => {
+                wrong("--grant-principal needs --grant-entitlement: what it shall hold")
+            }
         }
     }
+}
+
+fn pair(entitlement: String, principal: String, kind: Option<String>) -> Wanted {
+    Wanted::Pair {
+        entitlement,
+        principal,
+        kind,
+    }
+}
+
+fn whom() -> CliError {
+    CliError::new(
+        Exit::Usage,
+        "a grant needs --principal: who shall hold the entitlement",
+    )
+    .hint("--principal arn:aws:iam::111122223333:role/dev, or namespace/name of a service account")
 }
 
 /// Completions without the settings of any plugin.
@@ -822,6 +573,9 @@ mod tests {
             "module",
             "keep",
             "shell",
+            "principal",
+            "provisioning",
+            "protect",
             "help",
             "tmpdir",
         ] {
@@ -938,41 +692,5 @@ mod tests {
         let (message, hint) = says(&["baton-host", "chekc"], true);
         assert_eq!(message, "unrecognized subcommand 'chekc'");
         assert_eq!(hint, "a similar subcommand exists: 'check'");
-    }
-
-    /// With `UPDATE_DOCS=1` it writes the table.
-    #[test]
-    fn the_documented_flags_are_those_that_there_are() {
-        let mut table = "| flag | variable | default | |\n|---|---|---|---|\n".to_owned();
-        for flag in own_flags() {
-            let short = flag
-                .short
-                .map(|short| format!("`-{short}`, "))
-                .unwrap_or_default();
-            let value = flag
-                .value
-                .map(|value| format!(" {}", value.replace('|', "\\|")))
-                .unwrap_or_default();
-            let default = flag
-                .default
-                .map(|default| format!("`{default}`"))
-                .unwrap_or_default();
-            table.push_str(&format!(
-                "| {short}`--{}{value}` | `{}` | {default} | {} |\n",
-                flag.name,
-                variable(flag.name),
-                flag.help
-            ));
-        }
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
-        let page = std::fs::read_to_string(path).unwrap();
-        let begin = "<!-- generated: flags -->\n";
-        let (before, rest) = page.split_once(begin).unwrap();
-        let (_, after) = rest.split_once("<!-- end -->").unwrap();
-        let expected = format!("{before}{begin}{table}<!-- end -->{after}");
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(path, &expected).unwrap();
-        }
-        assert_eq!(page, expected, "docs/cli.md is out of date");
     }
 }

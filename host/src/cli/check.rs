@@ -7,9 +7,12 @@ use serde::Serialize;
 use super::args::Invocation;
 use super::exit::{CliError, Exit};
 use super::output::{Printer, hanging, plain};
+use super::permissions::{approve_command, grantable as roles, reads_only};
 use super::sync::job;
 use crate::job::{self, JobError};
-use crate::upstream::rights::{Kind, Right, Shape};
+use crate::sandbox::World;
+use crate::upstream::permissions::{Grantable, Manifest, Mode, Need, needs};
+use crate::upstream::rights::{Group, Kind, Right, Shape};
 use crate::upstream::{Access, UpstreamError, Upstreams};
 
 #[derive(Serialize)]
@@ -73,14 +76,27 @@ impl Report {
     }
 }
 
-pub(super) async fn check(invocation: &Invocation, printer: Printer) -> Result<Exit, CliError> {
+/// `grantable` are the roles that may be granted, where changes are checked.
+pub(super) async fn check(
+    invocation: &Invocation,
+    grantable: &[String],
+    printer: Printer,
+) -> Result<Exit, CliError> {
     let job = job(invocation)?;
+    let changes = if invocation.switch("provisioning")? {
+        Some(roles(grantable)?)
+    } else if grantable.is_empty() {
+        None
+    } else {
+        return Err(CliError::new(Exit::Usage, "--grantable is about changes")
+            .hint("add --provisioning, or leave it out"));
+    };
     let mut report = Report {
         printer,
         steps: Vec::new(),
         exit: Exit::Success,
     };
-    go(&job, &mut report).await;
+    go(&job, changes.as_deref(), &mut report).await;
     if printer.json {
         printer.value(&serde_json::json!({
             "ok": report.exit == Exit::Success,
@@ -90,7 +106,7 @@ pub(super) async fn check(invocation: &Invocation, printer: Printer) -> Result<E
     Ok(report.exit)
 }
 
-async fn go(job: &job::Job, report: &mut Report) {
+async fn go(job: &job::Job, changes: Option<&[Grantable]>, report: &mut Report) {
     let connection = match job::connect(job).await {
         Ok(connection) => connection,
         Err(error) => return report.failed("credentials", error.into()),
@@ -110,16 +126,19 @@ async fn go(job: &job::Job, report: &mut Report) {
         ),
     );
     let upstreams = &connection.upstreams;
-    match upstreams.describe_cluster().await {
-        Ok(cluster) => report.ok(
-            "cluster",
-            format!(
-                "{} ({}), Kubernetes {}, authentication mode {}",
-                cluster.arn, cluster.status, cluster.version, cluster.authentication_mode
-            ),
-        ),
+    let mode = match upstreams.describe_cluster().await {
+        Ok(cluster) => {
+            report.ok(
+                "cluster",
+                format!(
+                    "{} ({}), Kubernetes {}, authentication mode {}",
+                    cluster.arn, cluster.status, cluster.version, cluster.authentication_mode
+                ),
+            );
+            Mode::parse(&cluster.authentication_mode).unwrap_or(Mode::Any)
+        }
         Err(error) => return report.failed("cluster", error.into()),
-    }
+    };
     match upstreams.version().await {
         Ok(body) => {
             let version: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -148,7 +167,86 @@ async fn go(job: &job::Job, report: &mut Report) {
         Err(error) => return report.failed("API server", error.into()),
     }
     rbac(job, upstreams, report).await;
+    if let Some(grantable) = changes {
+        let changing = match job::connect_to_provision(job, "check").await {
+            Ok(changing) => changing,
+            Err(error) => return report.failed("changes", error.into()),
+        };
+        report.ok("changes", format!("made as {}", changing.caller.arn));
+        provisioning(job, &changing.upstreams, mode, grantable, report).await;
+    }
 }
+
+/// What changes take beyond reading: an approval, and rights in the cluster.
+/// What IAM allows cannot be asked without more rights, and EKS has no dry run.
+async fn provisioning(
+    job: &job::Job,
+    upstreams: &Upstreams,
+    mode: Mode,
+    grantable: &[Grantable],
+    report: &mut Report,
+) {
+    let declared = match job::declared(job.plugin.component.descriptor()) {
+        Ok(declared) => declared,
+        Err(error) => return report.failed("changes", JobError::from(error).into()),
+    };
+    if job.plugin.component.world() != World::Provisioning {
+        return report.failed("changes", reads_only(job));
+    }
+    if job.plugin.approval.groups.contains("provision") {
+        report.ok("changes", "the group provision is approved for this plugin");
+    } else {
+        let error = CliError::new(
+            Exit::Plugin,
+            "the group provision is not approved for this plugin",
+        );
+        report.failed("changes", error.hint(format!("`{}`", approve_command(job))));
+    }
+    let rights: Vec<&'static Right> = declared
+        .iter()
+        .flat_map(|upstream| &upstream.rights)
+        .copied()
+        .filter(|right| right.group == Group::Provision && mode.needs(right))
+        .collect();
+    let asked = needs(&Manifest {
+        rights: &rights,
+        config_maps: false,
+        group: "",
+        grantable,
+    });
+    let (mut held, mut locks) = (0_usize, true);
+    for need in &asked {
+        let access = Access {
+            verb: need.verb,
+            group: need.group,
+            resource: need.resource,
+            namespace: &need.namespace,
+            name: &need.name,
+        };
+        match upstreams.self_subject_access_review(&access).await {
+            Ok(true) => held += 1,
+            Ok(false) if need.resource == "leases" => locks = false,
+            Ok(false) => report.lacks(need),
+            Err(error) => return report.failed("changes", error.into()),
+        }
+    }
+    if !locks {
+        report.push(Step {
+            name: "changes",
+            ok: false,
+            optional: true,
+            message: "the locks (leases in kube-system) are not held: let one host only change this cluster".to_owned(),
+            hint: Some(format!("`{PERMISSIONS}` prints the rule")),
+        });
+    }
+    report.ok(
+        "changes",
+        format!("{held} rights that changes take are held in the cluster; what IAM allows is seen at the first change"),
+    );
+}
+
+/// What prints all that is missing for changes.
+const PERMISSIONS: &str = "baton-host permissions --provisioning";
 
 /// Asks the API server for each right of the plugin in the cluster.
 async fn rbac(job: &job::Job, upstreams: &Upstreams, report: &mut Report) {
@@ -158,7 +256,8 @@ async fn rbac(job: &job::Job, upstreams: &Upstreams, report: &mut Report) {
     };
     let rights = job::rights(&job::granted(&job.plugin, &declared));
     let mut held = 0;
-    for right in rights.iter().filter(|right| right.kind == Kind::Cluster) {
+    let reads = |right: &&&Right| right.kind == Kind::Cluster && right.group != Group::Provision;
+    for right in rights.iter().filter(reads) {
         let Shape::Rule {
             verb,
             group,
@@ -206,6 +305,49 @@ impl Report {
             ),
             hint: Some(format!(
                 "add the rule {{apiGroups: [\"{group}\"], resources: [{resource}], verbs: [{verb}]}}; `baton-host permissions` prints all of them"
+            )),
+        });
+    }
+
+    /// A right that changes take.
+    fn lacks(&mut self, need: &Need) {
+        if self.exit == Exit::Success {
+            self.exit = Exit::Denied;
+        }
+        let Need {
+            group,
+            resource,
+            verb,
+            namespace,
+            name,
+        } = need;
+        let place = match namespace.as_str() {
+            "" => "everywhere".to_owned(),
+            namespace => format!("in {namespace}"),
+        };
+        let names = match name.as_str() {
+            "" => String::new(),
+            name => format!(", resourceNames: [{name}]"),
+        };
+        let what = if *verb == "bind" {
+            format!("`{name}` cannot be granted {place}: `bind` on it is not held")
+        } else {
+            format!(
+                "`{verb} {resource}{}` is not held {place}",
+                if name.is_empty() {
+                    String::new()
+                } else {
+                    format!(" {name}")
+                }
+            )
+        };
+        self.push(Step {
+            name: "changes",
+            ok: false,
+            optional: false,
+            message: what,
+            hint: Some(format!(
+                "add the rule {{apiGroups: [\"{group}\"], resources: [{resource}], verbs: [{verb}]{names}}}; `{PERMISSIONS}` prints all of them"
             )),
         });
     }

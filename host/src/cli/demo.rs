@@ -100,7 +100,7 @@ async fn show(invocation: &Invocation, keep: Option<&Path>) -> Result<Exit, CliE
         environment.insert("BATON_FILE".into(), file.display().to_string());
         let invocation = invocation.within(environment)?;
         printer.text(&format!("\n== {cluster}: baton-host check"));
-        if super::check::check(&invocation, printer).await? != Exit::Success {
+        if super::check::check(&invocation, &[], printer).await? != Exit::Success {
             return Err(failure(format!("the check of {cluster} failed")));
         }
         printer.text(&format!("\n== {cluster}: baton-host"));

@@ -146,6 +146,77 @@ fn room(error: &crate::c1z::Error) -> Option<String> {
 const FULL: &str = "make room: the folder of --file needs it for the file, that of --c1z-temp-dir for \
                     the same unpacked (docs/access-file.md, \"Writing\")";
 
+/// The exit code of an error of the contract (`docs/contract.md`, "Errors").
+fn of_connector(error: &crate::sandbox::contract::types::Error) -> Exit {
+    match error.kind.as_str() {
+        "invalid-config" | "invalid-request" | "unsupported" => Exit::Usage,
+        "unauthenticated" | "not-permitted" => Exit::Denied,
+        "not-found" | "conflict" => Exit::NotFound,
+        "rate-limited" | "unavailable" | "upstream" => Exit::Unavailable,
+        "cancelled" => Exit::Interrupted,
+        _ => Exit::Failure,
+    }
+}
+
+impl From<crate::provision::ProvisionError> for CliError {
+    fn from(error: crate::provision::ProvisionError) -> CliError {
+        use crate::provision::{Cause, ProvisionError as Error, Rule};
+        use crate::sandbox::CallError;
+        let message = error.to_string();
+        match error {
+            Error::Refused { rule, hint, .. } => {
+                let exit = match rule {
+                    Rule::Switch | Rule::Entitlement | Rule::Principal => Exit::Usage,
+                    Rule::Approval => Exit::Plugin,
+                    Rule::Protected | Rule::Own | Rule::Node => Exit::NotFound,
+                };
+                CliError {
+                    exit,
+                    message,
+                    hint,
+                }
+            }
+            Error::Connector(error) | Error::Call(CallError::Connector(error)) => CliError {
+                exit: of_connector(&error),
+                message,
+                hint: crate::plugin::attribute(&error.attributes, "hint").map(str::to_owned),
+            },
+            Error::Call(CallError::Cancelled) => CliError::new(Exit::Interrupted, message),
+            Error::Call(_) | Error::BadPlan { .. } => CliError::new(Exit::Plugin, message),
+            Error::Upstream(error) => error.into(),
+            Error::Audit(_) => CliError::new(Exit::Failure, message).hint(
+                "nothing is changed that cannot be written down; --audit-log names another place",
+            ),
+            Error::Busy { .. } => CliError::new(Exit::Unavailable, message).hint(
+                "try again; a lock that a killed host left behind ends after its --lock-seconds",
+            ),
+            Error::Failed {
+                cause, hint, left, ..
+            } => {
+                let exit = match cause {
+                    Cause::NotPermitted => Exit::Denied,
+                    Cause::Refused => Exit::NotFound,
+                    Cause::Unavailable | Cause::Conflict | Cause::Deadline | Cause::Lock => {
+                        Exit::Unavailable
+                    }
+                    Cause::Connector => Exit::Plugin,
+                    Cause::Stopped => Exit::Interrupted,
+                    Cause::Audit => Exit::Failure,
+                };
+                let again = (!left.is_empty()).then(|| {
+                    "the same command again completes it, or the opposite takes it back; each request is in the audit log"
+                        .to_owned()
+                });
+                CliError {
+                    exit,
+                    message,
+                    hint: hint.or(again),
+                }
+            }
+        }
+    }
+}
+
 impl From<crate::sync::SyncError> for CliError {
     fn from(error: crate::sync::SyncError) -> CliError {
         use crate::sandbox::CallError;
@@ -155,21 +226,11 @@ impl From<crate::sync::SyncError> for CliError {
             SyncError::Call {
                 source: CallError::Connector(error),
                 ..
-            } => {
-                let exit = match error.kind.as_str() {
-                    "invalid-config" | "invalid-request" | "unsupported" => Exit::Usage,
-                    "unauthenticated" | "not-permitted" => Exit::Denied,
-                    "not-found" | "conflict" => Exit::NotFound,
-                    "rate-limited" | "unavailable" | "upstream" => Exit::Unavailable,
-                    "cancelled" => Exit::Interrupted,
-                    _ => Exit::Failure,
-                };
-                CliError {
-                    exit,
-                    message,
-                    hint: crate::plugin::attribute(&error.attributes, "hint").map(str::to_owned),
-                }
-            }
+            } => CliError {
+                exit: of_connector(&error),
+                message,
+                hint: crate::plugin::attribute(&error.attributes, "hint").map(str::to_owned),
+            },
             SyncError::Call { .. } | SyncError::Contract { .. } => {
                 CliError::new(Exit::Plugin, message)
             }

@@ -7,18 +7,25 @@
 //! and described, for real.
 
 mod args;
+mod audit;
+mod change;
 mod check;
 mod demo;
 mod describe;
 mod encode;
 mod exit;
+mod flags;
 mod logging;
+mod nearest;
 mod output;
 mod permissions;
 mod plugin;
 mod progress;
+mod resolve;
 mod show;
 mod sync;
+mod tree;
+mod who;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -27,6 +34,8 @@ pub use exit::{CliError, Exit};
 
 use args::{Early, Invocation};
 use output::Printer;
+
+use crate::provision::Direction;
 
 /// Runs the command and returns its exit code. Never panics on bad input.
 #[must_use]
@@ -74,13 +83,19 @@ async fn run(
         args::Parsed::Run(invocation) => invocation,
         args::Parsed::Printed(exit) => return Ok(exit),
     };
-    match invocation.command() {
+    match invocation.command()? {
         args::Command::Sync => sync::sync(&invocation, printer).await,
-        args::Command::Check => check::check(&invocation, printer).await,
-        args::Command::Permissions {
-            config_maps,
-            account,
-        } => permissions::permissions(&invocation, config_maps, account.as_deref(), printer),
+        args::Command::Check(grantable) => check::check(&invocation, &grantable, printer).await,
+        args::Command::Permissions(wanted) => {
+            permissions::permissions(&invocation, wanted, printer)
+        }
+        args::Command::Grant(wanted) => {
+            change::change(&invocation, Direction::Grant, &wanted, printer).await
+        }
+        args::Command::Revoke(wanted) => {
+            change::change(&invocation, Direction::Revoke, &wanted, printer).await
+        }
+        args::Command::AuditVerify(log) => audit::verify(&log, printer),
         args::Command::Capabilities => describe::capabilities(&invocation, printer),
         args::Command::Config => describe::config(&invocation, printer),
         args::Command::Demo { keep } => demo::demo(&invocation, keep.as_deref()).await,

@@ -7,9 +7,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::args::{Approve, Invocation, reserved, variable};
+use super::args::{Approve, Invocation};
 use super::exit::{CliError, Exit};
+use super::flags::variable;
 use super::output::{Printer, plain, say, table};
+use super::tree::reserved;
 use crate::plugin::{LockedPlugin, Plugin, attribute};
 use crate::sandbox::{Component, World};
 use crate::upstream::rights::Declared;

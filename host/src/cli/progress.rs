@@ -103,6 +103,13 @@ impl Display {
         });
     }
 
+    /// What is done, where it is no sync.
+    pub(super) fn doing(&self, what: &'static str) {
+        if let View::Bars { work, .. } = &self.view {
+            work.set_prefix(what);
+        }
+    }
+
     pub(super) fn finish(&self) {
         if let View::Bars { all, work, wire } = &self.view {
             work.finish_and_clear();

@@ -24,14 +24,14 @@ pub(super) fn job(invocation: &Invocation) -> Result<Job, CliError> {
     let plugin = invocation.plugin()?.clone();
     let descriptor = plugin.component.descriptor();
     let mut problems = Vec::new();
-    for flag in ["client-id", "provisioning", "ticketing"] {
+    for flag in ["client-id", "ticketing"] {
         if invocation
             .environment
-            .contains_key(&super::args::variable(flag))
+            .contains_key(&super::flags::variable(flag))
         {
             problems.push(format!(
                 "{} is set, and this version does not do that yet",
-                super::args::variable(flag)
+                super::flags::variable(flag)
             ));
         }
     }
@@ -102,19 +102,7 @@ pub(super) async fn run(invocation: &Invocation, silent: bool) -> Result<Outcome
         skip_entitlements_and_grants: invocation.switch("skip-entitlements-and-grants")?,
         cancelled: Arc::default(),
     };
-    let file = PathBuf::from(
-        invocation
-            .value("file")
-            .unwrap_or_else(|| "sync.c1z".into()),
-    );
-    let file_options = FileOptions {
-        work_folder: invocation
-            .value("c1z-temp-dir")
-            .or_else(|| invocation.environment.get("BATON_TMPDIR").cloned())
-            .map(PathBuf::from),
-        keep_full_syncs: keep_full_syncs(&invocation.environment)?,
-        ..FileOptions::default()
-    };
+    let (file, file_options) = access_file(invocation)?;
     let mut display = Display::new(silent);
     let cancelled = options.cancelled.clone();
     let work = async {
@@ -154,6 +142,22 @@ pub(super) async fn run(invocation: &Invocation, silent: bool) -> Result<Outcome
         }
         Some(result) => Ok(result?),
     }
+}
+
+/// The access file of the command line, and how it is read and written.
+pub(super) fn access_file(invocation: &Invocation) -> Result<(PathBuf, FileOptions), CliError> {
+    let file = invocation
+        .value("file")
+        .unwrap_or_else(|| "sync.c1z".into());
+    let options = FileOptions {
+        work_folder: invocation
+            .value("c1z-temp-dir")
+            .or_else(|| invocation.environment.get("BATON_TMPDIR").cloned())
+            .map(PathBuf::from),
+        keep_full_syncs: keep_full_syncs(&invocation.environment)?,
+        ..FileOptions::default()
+    };
+    Ok((file.into(), options))
 }
 
 /// `BATON_KEEP_SYNC_COUNT` and `BATON_SKIP_CLEANUP`, variables of every Baton
@@ -309,7 +313,7 @@ impl From<JobError> for CliError {
                     .iter()
                     .find_map(|problem| problem.strip_suffix(" is missing"))
                     .filter(|name| !name.contains(' '))
-                    .map(|name| format!("give --{name} or {}", super::args::variable(name)));
+                    .map(|name| format!("give --{name} or {}", super::flags::variable(name)));
                 let error = CliError::new(Exit::Usage, message);
                 match hint {
                     Some(hint) => error.hint(hint),

@@ -5,11 +5,14 @@
 //! `baton-host permissions` prints, and `docs/permissions.md` (a test compares).
 //! Pure functions; who may see which account is the caller's business.
 
-use std::collections::BTreeMap;
+mod cluster;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::rights::{On, Right, Shape};
+use super::rights::{Group, Kind, On, Right, Shape};
+
+pub use cluster::{Grantable, LEASES, Manifest, Need, manifest, needs};
 
 /// Where the rights are used.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +60,8 @@ struct Statement {
     effect: &'static str,
     action: Vec<&'static str>,
     resource: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<Value>,
 }
 
 /// AWS statements, one per resource that the rights name. What the host itself
@@ -83,6 +88,7 @@ fn statements(rights: &[&'static Right], scope: &Scope<'_>, named: bool) -> Vec<
                 effect: "Allow",
                 action,
                 resource: scope.resource(on),
+                condition: None,
             });
         }
     }
@@ -102,11 +108,126 @@ pub fn session_policy(rights: &[&'static Right], scope: &Scope<'_>) -> String {
 
 /// The IAM policy to attach to the role, for people.
 pub fn iam_policy(rights: &[&'static Right], scope: &Scope<'_>) -> String {
+    document(statements(rights, scope, true))
+}
+
+fn document(statement: Vec<Statement>) -> String {
     let document = Document {
         version: "2012-10-17",
-        statement: statements(rights, scope, true),
+        statement,
     };
     serde_json::to_string_pretty(&document).unwrap_or_default()
+}
+
+/// The access policy that is the administrator of a cluster.
+const ADMINISTRATOR: &str = "AmazonEKSClusterAdminPolicy";
+
+/// The IAM policy of a role that grants and revokes: what the rights need, and
+/// what AWS is to refuse even if the host did not. `own` are the roles of the
+/// host, whose entries it has no business with; unless `administrators`, it
+/// cannot make anybody administrator of the cluster by an access policy.
+pub fn provisioning_policy(
+    rights: &[&'static Right],
+    scope: &Scope<'_>,
+    own: &[&str],
+    administrators: bool,
+) -> String {
+    const CREATE: &str = "eks:CreateAccessEntry";
+    const ASSOCIATE: &str = "eks:AssociateAccessPolicy";
+    let has = |words: &str| rights.iter().any(|right| right.words == words);
+    let others: Vec<&'static Right> = rights
+        .iter()
+        .copied()
+        .filter(|right| right.words != CREATE)
+        .collect();
+    let mut all = statements(&others, scope, true);
+    if has(CREATE) {
+        // Entries of nodes are none of ours, and would need iam:PassRole.
+        all.push(Statement {
+            sid: Some("CreateStandardEntries"),
+            effect: "Allow",
+            action: vec![CREATE],
+            resource: scope.resource(On::Cluster),
+            condition: Some(json!({"StringEquals": {"eks:accessEntryType": "STANDARD"}})),
+        });
+    }
+    let on_entries: Vec<&'static str> = rights
+        .iter()
+        .filter(|right| right.kind == Kind::Eks && right.writes())
+        .filter(|right| right.words != "eks:TagResource")
+        .map(|right| right.words)
+        .collect();
+    if !on_entries.is_empty() {
+        all.push(Statement {
+            sid: Some("NeverSelf"),
+            effect: "Deny",
+            action: on_entries,
+            resource: "*".to_owned(),
+            condition: Some(json!({"ArnEquals": {"eks:principalArn": own}})),
+        });
+    }
+    if has(ASSOCIATE) && !administrators {
+        let partition = scope.partition;
+        let policy = format!("arn:{partition}:eks::aws:cluster-access-policy/{ADMINISTRATOR}");
+        all.push(Statement {
+            sid: Some("NeverAdministrator"),
+            effect: "Deny",
+            action: vec![ASSOCIATE],
+            resource: "*".to_owned(),
+            condition: Some(json!({"ArnEquals": {"eks:policyArn": policy}})),
+        });
+    }
+    document(all)
+}
+
+/// The authentication mode of a cluster, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Not known: whatever any mode needs.
+    Any,
+    /// Access entries only.
+    Api,
+    /// Access entries, and `aws-auth` for whom they do not name.
+    Both,
+    /// `aws-auth` only.
+    ConfigMap,
+}
+
+impl Mode {
+    /// As EKS writes it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Mode> {
+        match text {
+            "API" => Some(Mode::Api),
+            "API_AND_CONFIG_MAP" => Some(Mode::Both),
+            "CONFIG_MAP" => Some(Mode::ConfigMap),
+            _ => None,
+        }
+    }
+
+    /// Whether a right to change something is of use in this mode. Without
+    /// access entries there is no `aws:` change; without `aws-auth` no mapping,
+    /// and where both count, one is made in `aws-auth` for those only who stand
+    /// there already.
+    #[must_use]
+    pub fn needs(self, right: &Right) -> bool {
+        if right.group != Group::Provision {
+            return true;
+        }
+        let mapping = matches!(
+            right.shape,
+            Shape::Rule {
+                object: Some(_),
+                ..
+            }
+        );
+        match self {
+            Mode::Any => true,
+            Mode::Api => !mapping,
+            Mode::Both => right.words != "create configmaps kube-system/aws-auth",
+            Mode::ConfigMap => right.kind != Kind::Eks,
+        }
+    }
 }
 
 /// Who may assume the role.
@@ -193,101 +314,6 @@ fn quoted(word: &str) -> String {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', "'\\''"))
-}
-
-/// The roles and bindings that give `group` these rights in the cluster.
-/// Without `config_maps` the names of config maps stay unread: listing them
-/// takes a right with which the identity could read their data too.
-///
-/// Provisioning adds `bind` on the roles named in `grantable`: Kubernetes asks
-/// for it when a binding is made.
-pub fn manifest(
-    rights: &[&'static Right],
-    config_maps: bool,
-    group: &str,
-    grantable: &[&str],
-) -> String {
-    let mut wide: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
-    let mut aws_auth = Vec::new();
-    for right in rights {
-        let Shape::Rule {
-            verb,
-            group,
-            resource,
-            object,
-            ..
-        } = right.shape
-        else {
-            continue;
-        };
-        if object.is_some() {
-            aws_auth.push(verb);
-        } else if resource != "configmaps" || config_maps {
-            wide.entry((group, resource)).or_default().push(verb);
-        }
-    }
-    let mut rules = String::new();
-    let mut grouped: Vec<(&str, Vec<&str>, Vec<&str>)> = Vec::new();
-    for ((api, resource), verbs) in wide {
-        match grouped
-            .iter_mut()
-            .find(|(known, _, same)| *known == api && *same == verbs)
-        {
-            Some((_, resources, _)) => resources.push(resource),
-            None => grouped.push((api, vec![resource], verbs)),
-        }
-    }
-    for (api, resources, verbs) in &grouped {
-        rules.push_str(&yaml_rule(api, resources, verbs, &[]));
-    }
-    if !grantable.is_empty() && rights.iter().any(|right| right.writes()) {
-        rules.push_str(&yaml_rule(
-            "rbac.authorization.k8s.io",
-            &["clusterroles", "roles"],
-            &["bind"],
-            grantable,
-        ));
-    }
-    let mut all = format!(
-        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: {group}\nrules:\n{rules}---\n{}",
-        yaml_binding("ClusterRoleBinding", "ClusterRole", group, None)
-    );
-    if !aws_auth.is_empty() {
-        let (create, named): (Vec<_>, Vec<_>) =
-            aws_auth.into_iter().partition(|verb| *verb == "create");
-        let mut rules = String::new();
-        for (verbs, names) in [(named, &["aws-auth"][..]), (create, &[])] {
-            if !verbs.is_empty() {
-                rules.push_str(&yaml_rule("", &["configmaps"], &verbs, names));
-            }
-        }
-        all.push_str(&format!(
-            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: {group}\n  namespace: kube-system\nrules:\n{rules}---\n{}",
-            yaml_binding("RoleBinding", "Role", group, Some("kube-system"))
-        ));
-    }
-    all
-}
-
-fn yaml_rule(api: &str, resources: &[&str], verbs: &[&str], names: &[&str]) -> String {
-    let mut rule = format!(
-        "  - apiGroups: [\"{api}\"]\n    resources: [{}]\n    verbs: [{}]\n",
-        resources.join(", "),
-        verbs.join(", ")
-    );
-    if !names.is_empty() {
-        rule.push_str(&format!("    resourceNames: [{}]\n", names.join(", ")));
-    }
-    rule
-}
-
-fn yaml_binding(kind: &str, role: &str, group: &str, namespace: Option<&str>) -> String {
-    let namespace = namespace
-        .map(|namespace| format!("\n  namespace: {namespace}"))
-        .unwrap_or_default();
-    format!(
-        "apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata:\n  name: {group}{namespace}\nroleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: {role}\n  name: {group}\nsubjects:\n  - apiGroup: rbac.authorization.k8s.io\n    kind: Group\n    name: {group}\n"
-    )
 }
 
 #[cfg(test)]

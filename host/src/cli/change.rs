@@ -1,0 +1,322 @@
+//! `grant` and `revoke`, and Baton's flags for the same.
+//!
+//! Ids are looked up in the access file; everything else is decided on what
+//! the cluster and AWS say now. The file is not changed: the next sync is.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::args::{Invocation, Wanted};
+use super::exit::{CliError, Exit};
+use super::output::{Printer, data, plain, say};
+use super::permissions::{approve_command, protect, reads_only};
+use super::progress::{Display, Voice};
+use super::resolve::{Ids, Resolved};
+use super::sync::{access_file, job, stop_signal};
+use crate::job::{self, Job, JobError};
+use crate::provision::{
+    Applied, Audit, AuditTarget, Direction, Done, Guard, Mode, Order, ProvisionError, Rule, State,
+    Stop, provision,
+};
+use crate::sandbox::World;
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    direction: Direction,
+    entitlement: &'a str,
+    principal: String,
+    #[serde(flatten)]
+    done: &'a Done,
+}
+
+pub(super) async fn change(
+    invocation: &Invocation,
+    direction: Direction,
+    wanted: &Wanted,
+    printer: Printer,
+) -> Result<Exit, CliError> {
+    let quiet = invocation.switch("quiet")?;
+    let mode = match (invocation.switch("plan")?, invocation.switch("dry-run")?) {
+        (_, true) => Mode::DryRun,
+        (true, false) => Mode::Plan,
+        (false, false) => Mode::Apply,
+    };
+    let job = job(invocation)?;
+    if job.plugin.component.world() != World::Provisioning {
+        return Err(reads_only(&job));
+    }
+    let (file, options) = access_file(invocation)?;
+    let target = match invocation.value("audit-log") {
+        Some(text) => AuditTarget::parse(&text),
+        None => AuditTarget::beside(&file),
+    };
+    let descriptor = job.plugin.component.descriptor();
+    let declared = job::declared(descriptor).map_err(JobError::from)?;
+    let (region, cluster) = job::place(&job, &declared)?;
+    let ids = Ids::open(&file, &options)?;
+    ids.of(&region, &cluster, None)?;
+    let Resolved { wish, entitlement } = ids.resolve(wanted, descriptor)?;
+    let order = Order {
+        direction,
+        wish,
+        entitlement,
+        asked_by: invocation
+            .value("asked-by")
+            .unwrap_or_else(super::who::user),
+        operation: Order::new_id().map_err(|error| CliError::new(Exit::Failure, error))?,
+        mode,
+    };
+    let guard = Guard {
+        enabled: invocation.switch("provisioning")?,
+        protect: protect(invocation)?.with_own_roles(own_roles(&job)),
+        audit: match mode {
+            Mode::Plan => Audit::nowhere(),
+            _ => Audit::open(&target).map_err(ProvisionError::from)?,
+        },
+        lock_seconds: lock_seconds(invocation)?,
+        stop: Stop::new(),
+    };
+    let display = Display::new(quiet || printer.json);
+    let result = run(invocation, &job, &ids, &order, &guard, &display, &target).await;
+    display.finish();
+    let done = result.map_err(|error| next_step(error, &job))?;
+    // Rows have standard output for themselves.
+    let rows_here = target == AuditTarget::Stdout;
+    if printer.json {
+        let report = Report {
+            direction,
+            entitlement: &order.entitlement,
+            principal: order.principal(),
+            done: &done,
+        };
+        if rows_here {
+            say(&serde_json::to_string(&report).unwrap_or_default());
+        } else {
+            printer.value(&report);
+        }
+    } else if !quiet {
+        let text = summary(&order, &done, &target);
+        let text = text.trim_end();
+        if rows_here { say(text) } else { data(text) }
+    }
+    Ok(Exit::Success)
+}
+
+/// An error before or after the host took the order over.
+enum Failure {
+    Before(CliError),
+    Order(ProvisionError),
+    /// A second signal: nobody knows what is left.
+    AtOnce(CliError),
+}
+
+async fn run(
+    invocation: &Invocation,
+    job: &Job,
+    ids: &Ids,
+    order: &Order,
+    guard: &Guard,
+    display: &Display,
+    target: &AuditTarget,
+) -> Result<Done, Failure> {
+    let (sandbox, _) = invocation.loaded().map_err(Failure::Before)?;
+    let before = |error: JobError| Failure::Before(error.into());
+    let connection = tokio::select! {
+        connection = job::connect_to_provision(job, &order.operation) => connection.map_err(before)?,
+        () = stop_signal() => {
+            let error = CliError::new(Exit::Interrupted, "stopped; nothing was sent");
+            return Err(Failure::Before(error));
+        }
+    };
+    ids.of(
+        &connection.region,
+        &connection.cluster,
+        Some(&connection.caller.account),
+    )
+    .map_err(Failure::Before)?;
+    display.watch(&connection.upstreams);
+    display.doing(match order.mode {
+        Mode::Plan => "planning",
+        _ => order.direction.name(),
+    });
+    let observer = Arc::new(Voice(display.clone()));
+    let work = provision(sandbox, job, &connection, order, guard, observer);
+    tokio::pin!(work);
+    tokio::select! {
+        result = &mut work => return result.map_err(Failure::Order),
+        () = stop_signal() => {}
+    }
+    guard.stop.stop();
+    say("stopping: what was changed is being undone; a second time stops at once");
+    tokio::select! {
+        result = &mut work => result.map_err(Failure::Order),
+        () = stop_signal() => Err(Failure::AtOnce(CliError::new(
+            Exit::Interrupted,
+            format!("stopped at once: what operation {} changed may be left", order.operation),
+        ).hint(format!(
+            "the same command again completes it, or the opposite takes it back; {} names each request",
+            shown(target)
+        )))),
+    }
+}
+
+/// The sentence of an error with the command that helps.
+fn next_step(failure: Failure, job: &Job) -> CliError {
+    let error = match failure {
+        Failure::Before(error) | Failure::AtOnce(error) => return error,
+        Failure::Order(error) => error,
+    };
+    let hint = match &error {
+        ProvisionError::Refused { rule, .. } => match rule {
+            Rule::Switch => Some(
+                "add --provisioning (BATON_PROVISIONING=true); --plan shows what would be sent"
+                    .to_owned(),
+            ),
+            Rule::Approval => Some(format!(
+                "look at it with `baton-host plugin inspect {}`, then `{}`",
+                job.plugin.path.display(),
+                approve_command(job)
+            )),
+            _ => None,
+        },
+        _ => None,
+    };
+    let error = CliError::from(error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// Roles that this host is told to assume, whichever it is now.
+fn own_roles(job: &Job) -> impl Iterator<Item = &str> {
+    [
+        &job.aws.role_arn,
+        &job.aws.provisioning_role_arn,
+        &job.aws.global_role_arn,
+    ]
+    .into_iter()
+    .flatten()
+    .map(String::as_str)
+}
+
+fn lock_seconds(invocation: &Invocation) -> Result<u64, CliError> {
+    let text = invocation.value("lock-seconds").unwrap_or_default();
+    match text.parse() {
+        Ok(seconds @ 3..=3600) => Ok(seconds),
+        _ => Err(CliError::new(
+            Exit::Usage,
+            format!("--lock-seconds cannot be `{}`", plain(&text)),
+        )
+        .hint("it is a number of seconds, 3 to 3600")),
+    }
+}
+
+fn shown(target: &AuditTarget) -> String {
+    match target {
+        AuditTarget::File(path) => name(path),
+        AuditTarget::Stdout => "the audit log".to_owned(),
+    }
+}
+
+fn name(path: &Path) -> String {
+    plain(&path.display().to_string())
+}
+
+/// What a person reads.
+fn summary(order: &Order, done: &Done, target: &AuditTarget) -> String {
+    let what = plain(&order.entitlement);
+    let who = format!(
+        "{} {}",
+        order.wish.principal.kind,
+        plain(&order.wish.principal.id)
+    );
+    let mut text = match (done.state, order.direction, order.mode) {
+        (State::Changed, Direction::Grant, _) => format!("granted {what}\n     to {who}\n"),
+        (State::Changed, Direction::Revoke, _) => format!("revoked {what}\n   from {who}\n"),
+        (State::AlreadyGranted, ..) => {
+            format!("{who} holds {what} already; nothing was sent\n")
+        }
+        (State::AlreadyRevoked, ..) => {
+            format!("{who} does not hold {what}; nothing was sent\n")
+        }
+        (State::Planned, direction, mode) => format!(
+            "to {} {what}\n{} {who}\n{}\n",
+            direction.name(),
+            match direction {
+                Direction::Grant => "      to",
+                Direction::Revoke => "    from",
+            },
+            match (mode, done.changes.len()) {
+                (Mode::DryRun, 1) => "this change was tried, and none was made:".to_owned(),
+                (Mode::DryRun, n) => format!("these {n} changes were tried, and none was made:"),
+                (_, 1) => "this change would be sent:".to_owned(),
+                (_, n) => format!("these {n} changes would be sent, in this order:"),
+            }
+        ),
+    };
+    for (at, change) in done.changes.iter().enumerate() {
+        text.push_str(&format!("\n{}", one(at + 1, change, order.mode)));
+    }
+    if !done.changes.is_empty() {
+        text.push('\n');
+    }
+    for sentence in &done.remaining {
+        text.push_str(&format!("still held: {}\n", plain(sentence)));
+    }
+    for sentence in &done.warnings {
+        text.push_str(&format!("warning: {}\n", plain(sentence)));
+    }
+    if done.state == State::Changed {
+        text.push_str(&format!(
+            "operation {}, written to {}; the next sync shows it\n",
+            done.operation,
+            shown(target)
+        ));
+    }
+    text
+}
+
+/// One change. What only would be sent is shown to the last byte.
+fn one(number: usize, change: &Applied, mode: Mode) -> String {
+    let mut text = format!(
+        "{number:>2}. {}: {}   [{}]\n    {}: {} {}\n",
+        plain(&change.object),
+        plain(&change.summary),
+        plain(&change.result),
+        plain(&change.upstream),
+        plain(&change.method),
+        plain(&change.url_path),
+    );
+    for (label, value) in [("before", &change.before), ("after", &change.after)] {
+        if let Some(value) = value {
+            text.push_str(&block(label, value));
+        }
+    }
+    if let (Some(body), Mode::Plan | Mode::DryRun) = (&change.body, mode) {
+        let body = serde_json::to_string_pretty(body).unwrap_or_default();
+        text.push_str(&block("body", &body));
+    }
+    text
+}
+
+/// A label and text of several lines, none of which a terminal obeys.
+fn block(label: &str, value: &str) -> String {
+    let mut text = String::new();
+    let mut lines = value.trim_end().lines().peekable();
+    if lines.peek().is_none() {
+        return format!("    {label:<7}-\n");
+    }
+    for (at, line) in lines.enumerate() {
+        let label = if at == 0 { label } else { "" };
+        let line = crate::sandbox::clean(line, usize::MAX);
+        text.push_str(&format!("    {label:<7}{line}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,588 @@
+//! From ids as people give them to the wish that a plugin is asked to plan.
+//!
+//! Ids are looked up in the access file and never split: names may hold any
+//! character that ids are joined with. What the file does not list because no
+//! connector of ours does (IAM users, roles of other accounts) goes on as it
+//! is; the connector and the host judge it.
+
+use std::path::{Path, PathBuf};
+
+use super::args::Wanted;
+use super::exit::{CliError, Exit};
+use super::nearest::nearest;
+use super::output::plain;
+use crate::c1z::{FileOptions, Reader, View, pb};
+use crate::plugin::attribute;
+use crate::sandbox::contract::types::{Descriptor, Grant, ObjectId};
+use crate::sync::EVIDENCE_ASSET;
+
+/// A wish, and the entitlement's id as the file has it.
+#[derive(Debug, Clone)]
+pub(super) struct Resolved {
+    pub(super) wish: Grant,
+    pub(super) entitlement: String,
+}
+
+/// An access file and its latest sync.
+pub(super) struct Ids {
+    path: PathBuf,
+    reader: Reader,
+    view: View,
+    /// When the sync ended.
+    until: Option<String>,
+    /// The cluster that was read, if the file says so.
+    cluster: Option<String>,
+}
+
+impl Ids {
+    pub(super) fn open(path: &Path, options: &FileOptions) -> Result<Ids, CliError> {
+        let failed = |error| CliError::from(crate::sync::SyncError::File(error));
+        let reader = Reader::open(path, options).map_err(failed)?;
+        let syncs = reader.syncs().map_err(failed)?;
+        let view = reader.latest().map_err(failed)?;
+        if syncs.is_empty() {
+            return Err(CliError::new(
+                Exit::Usage,
+                format!("{} holds no sync to look ids up in", path.display()),
+            )
+            .hint("`baton-host` writes one; name another file with --file"));
+        }
+        let until = syncs
+            .into_iter()
+            .find(|sync| view == View::Sync(sync.sync_id.clone()))
+            .and_then(|sync| sync.ended_at);
+        let mut cluster = None;
+        for asset in reader.assets(&view) {
+            let asset = asset.map_err(failed)?;
+            if asset.id == EVIDENCE_ASSET {
+                let evidence: serde_json::Value =
+                    serde_json::from_slice(&asset.data).unwrap_or_default();
+                cluster = evidence
+                    .pointer("/validation/cluster-arn")
+                    .and_then(|arn| arn.as_str())
+                    .map(str::to_owned);
+            }
+        }
+        Ok(Ids {
+            path: path.to_owned(),
+            reader,
+            view,
+            until,
+            cluster,
+        })
+    }
+
+    /// Refuses a file of another cluster: its ids would be looked up here and
+    /// changed there. The account is known once somebody has signed in.
+    pub(super) fn of(
+        &self,
+        region: &str,
+        cluster: &str,
+        account: Option<&str>,
+    ) -> Result<(), CliError> {
+        let Some(arn) = &self.cluster else {
+            return Ok(());
+        };
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        let same = match parts.as_slice() {
+            ["arn", _, "eks", r, a, name] => {
+                *r == region
+                    && account.is_none_or(|account| *a == account)
+                    && name.strip_prefix("cluster/") == Some(cluster)
+            }
+            _ => true,
+        };
+        if same {
+            return Ok(());
+        }
+        let account = account
+            .map(|account| format!(" of account {account}"))
+            .unwrap_or_default();
+        Err(CliError::new(
+            Exit::Usage,
+            format!(
+                "{} was read from {}, and the change is for {cluster} in {region}{account}",
+                self.path.display(),
+                plain(arn)
+            ),
+        )
+        .hint("name the file of this cluster with --file, or sync it first"))
+    }
+
+    /// The wish to grant or revoke something.
+    pub(super) fn resolve(
+        &self,
+        wanted: &Wanted,
+        descriptor: &Descriptor,
+    ) -> Result<Resolved, CliError> {
+        match wanted {
+            Wanted::Grant(id) => self.grant(id),
+            Wanted::Pair {
+                entitlement,
+                principal,
+                kind,
+            } => {
+                let row = self.entitlement(entitlement)?;
+                let principal = self.principal(&row, principal, kind.as_deref(), descriptor)?;
+                self.wish(&row, principal)
+            }
+        }
+    }
+
+    fn grant(&self, id: &str) -> Result<Resolved, CliError> {
+        let Some(row) = self.reader.grant(&self.view, id).map_err(failed)? else {
+            let all = self.reader.grants(&self.view).flatten();
+            let near = nearest(id, all.map(|row| row.grant.id));
+            let error = self.unknown("grant", id, &near);
+            if near.is_empty()
+                && self
+                    .reader
+                    .entitlement(&self.view, id)
+                    .map_err(failed)?
+                    .is_some()
+            {
+                return Err(error
+                    .hint("it is an entitlement: add --principal ID to revoke it from somebody"));
+            }
+            let also = "what was granted since then is revoked by entitlement and --principal";
+            let hint = error.hint.as_deref().map(|hint| format!("{hint}; {also}"));
+            return Err(CliError { hint, ..error });
+        };
+        let row = row.grant;
+        let entitlement = row.entitlement.map(|own| own.id).unwrap_or_default();
+        let principal = row.principal.and_then(|principal| principal.id);
+        let principal = principal.map(|id| ObjectId {
+            kind: id.resource_type,
+            id: id.resource,
+        });
+        let Some(principal) = principal else {
+            return Err(self.strange(id));
+        };
+        let row = self.entitlement(&entitlement)?;
+        self.wish(&row, principal)
+    }
+
+    fn entitlement(&self, id: &str) -> Result<pb::Entitlement, CliError> {
+        match self.reader.entitlement(&self.view, id).map_err(failed)? {
+            Some(row) => Ok(row),
+            None => {
+                let all = self.reader.entitlements(&self.view).flatten();
+                let near = nearest(id, all.map(|row| row.id));
+                Err(self.unknown("entitlement", id, &near))
+            }
+        }
+    }
+
+    /// An entitlement's id is its object's and the slug: what is left of it
+    /// after the object's is the slug, whatever colons either of them has.
+    fn wish(&self, row: &pb::Entitlement, principal: ObjectId) -> Result<Resolved, CliError> {
+        let on = row.resource.as_ref().and_then(|on| on.id.clone());
+        let on = on.ok_or_else(|| self.strange(&row.id))?;
+        let slug = row
+            .id
+            .strip_prefix(&format!("{}:{}:", on.resource_type, on.resource))
+            .filter(|slug| !slug.is_empty())
+            .ok_or_else(|| self.strange(&row.id))?;
+        let resource = self
+            .reader
+            .resource(&self.view, &on.resource_type, &on.resource)
+            .map_err(failed)?;
+        if resource.is_none() {
+            return Err(self.strange(&row.id));
+        }
+        Ok(Resolved {
+            wish: Grant {
+                on: ObjectId {
+                    kind: on.resource_type,
+                    id: on.resource,
+                },
+                slug: slug.to_owned(),
+                principal,
+                attributes: Vec::new(),
+            },
+            entitlement: row.id.clone(),
+        })
+    }
+
+    fn principal(
+        &self,
+        entitlement: &pb::Entitlement,
+        id: &str,
+        kind: Option<&str>,
+        descriptor: &Descriptor,
+    ) -> Result<ObjectId, CliError> {
+        let object = |kind: &str| ObjectId {
+            kind: kind.to_owned(),
+            id: id.to_owned(),
+        };
+        if let Some(kind) = kind {
+            // A kind of another connector: the host says what it makes of it.
+            if self.known(kind, id)? || self.foreign(kind, id, descriptor) {
+                return Ok(object(kind));
+            }
+            return Err(self.nobody(&[kind], id));
+        }
+        let kinds: Vec<&str> = entitlement
+            .grantable_to
+            .iter()
+            .map(|kind| kind.id.as_str())
+            .collect();
+        let mut found = Vec::new();
+        for kind in &kinds {
+            if self.known(kind, id)? {
+                found.push(*kind);
+            }
+        }
+        if found.is_empty() {
+            let holders = descriptor.kinds.iter().filter(|kind| {
+                form(attribute(&kind.attributes, "principal"), id)
+                    && self.foreign(&kind.name, id, descriptor)
+            });
+            found.extend(holders.map(|kind| kind.name.as_str()));
+        }
+        match found.as_slice() {
+            [one] => Ok(object(one)),
+            [] => Err(self.nobody(&kinds, id)),
+            several => Err(CliError::new(
+                Exit::Usage,
+                format!(
+                    "`{}` is the id of several principals, of the kinds {}",
+                    plain(id),
+                    several.join(", ")
+                ),
+            )
+            .hint("say which one with --principal-type")),
+        }
+    }
+
+    fn known(&self, kind: &str, id: &str) -> Result<bool, CliError> {
+        let row = self.reader.resource(&self.view, kind, id);
+        Ok(row.map_err(failed)?.is_some())
+    }
+
+    /// Whether the file would not list it even if it is there: kinds that only
+    /// name principals, IAM roles of other accounts, kinds of other connectors.
+    fn foreign(&self, kind: &str, id: &str, descriptor: &Descriptor) -> bool {
+        let Some(spec) = descriptor.kinds.iter().find(|spec| spec.name == kind) else {
+            return true;
+        };
+        if attribute(&spec.attributes, "listed") == Some("false") {
+            return true;
+        }
+        let principal = attribute(&spec.attributes, "principal");
+        let own = self.cluster.as_deref().and_then(account);
+        principal == Some("aws-iam-role")
+            && form(principal, id)
+            && own.is_some()
+            && account(id) != own
+    }
+
+    fn nobody(&self, kinds: &[&str], id: &str) -> CliError {
+        let all = self.reader.resources(&self.view).flatten();
+        let ids = all.filter_map(|row| row.id);
+        let ids = ids.filter(|own| kinds.contains(&own.resource_type.as_str()));
+        let near = nearest(id, ids.map(|own| own.resource));
+        let what = match kinds {
+            [one] => plain(one),
+            _ => "principal".to_owned(),
+        };
+        self.unknown(&what, id, &near)
+    }
+
+    fn unknown(&self, what: &str, id: &str, near: &[String]) -> CliError {
+        let error = CliError::new(
+            Exit::NotFound,
+            format!("`{}` is no {what} of {}", plain(id), self.path.display()),
+        );
+        let until = match &self.until {
+            Some(time) => format!(
+                "; the file is of {}, a sync brings what is newer",
+                plain(time)
+            ),
+            None => String::new(),
+        };
+        if near.is_empty() {
+            return error.hint(format!(
+                "the file has all ids: `baton {}s -f {}`{until}",
+                if what == "grant" || what == "entitlement" {
+                    what
+                } else {
+                    "resource"
+                },
+                self.path.display()
+            ));
+        }
+        let near: Vec<String> = near.iter().map(|id| format!("`{}`", plain(id))).collect();
+        error.hint(format!("did you mean {}?{until}", near.join(" or ")))
+    }
+
+    /// A row whose parts do not fit together.
+    fn strange(&self, id: &str) -> CliError {
+        CliError::new(
+            Exit::Usage,
+            format!(
+                "{} has `{}`, but not the resource that it belongs to",
+                self.path.display(),
+                plain(id)
+            ),
+        )
+        .hint("sync into a new file")
+    }
+}
+
+fn failed(error: crate::c1z::Error) -> CliError {
+    crate::sync::SyncError::File(error).into()
+}
+
+fn account(arn: &str) -> Option<&str> {
+    arn.strip_prefix("arn:")?
+        .split(':')
+        .nth(3)
+        .filter(|account| !account.is_empty())
+}
+
+/// Whether an id can be one of a kind of principals at all. Whether it is one,
+/// others say.
+fn form(principal: Option<&str>, id: &str) -> bool {
+    let iam = |what: &str| {
+        let parts: Vec<&str> = id.splitn(6, ':').collect();
+        matches!(
+            parts.as_slice(),
+            ["arn", _, "iam", "", account, rest]
+                if account.len() == 12
+                    && account.bytes().all(|b| b.is_ascii_digit())
+                    && rest.strip_prefix(what).is_some_and(|name| !name.is_empty())
+        )
+    };
+    match principal {
+        Some("aws-iam-user") => iam("user/"),
+        Some("aws-iam-role") => iam("role/"),
+        Some("kubernetes-service-account") => id
+            .split_once('/')
+            .is_some_and(|(space, name)| !space.is_empty() && !name.is_empty()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::c1z::{SyncType, Writer};
+    use crate::sandbox::contract::types::KindSpec;
+
+    const CLUSTER: &str = "arn:aws:eks:eu-central-1:111122223333:cluster/prod";
+    const DEV: &str = "arn:aws:iam::111122223333:role/team/dev";
+
+    fn resource(kind: &str, id: &str) -> pb::Resource {
+        pb::Resource {
+            id: Some(pb::ResourceId {
+                resource_type: kind.into(),
+                resource: id.into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    fn entitlement(on: &pb::Resource, slug: &str) -> pb::Entitlement {
+        let id = on.id.clone().unwrap();
+        let to = |kind: &str| pb::ResourceType {
+            id: kind.to_owned(),
+            ..Default::default()
+        };
+        pb::Entitlement {
+            id: format!("{}:{}:{slug}", id.resource_type, id.resource),
+            resource: Some(on.clone()),
+            grantable_to: ["iam_user", "role", "service_account"].map(to).to_vec(),
+            ..Default::default()
+        }
+    }
+
+    fn descriptor() -> Descriptor {
+        let kind = |name: &str, attributes: &[(&str, &str)]| KindSpec {
+            name: name.to_owned(),
+            traits: Vec::new(),
+            capabilities: Vec::new(),
+            attributes: attributes
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+        };
+        Descriptor {
+            name: "eks".into(),
+            version: "0.1.0".into(),
+            settings: Vec::new(),
+            kinds: vec![
+                kind("cluster_role", &[]),
+                kind("role", &[("principal", "aws-iam-role")]),
+                kind(
+                    "iam_user",
+                    &[("principal", "aws-iam-user"), ("listed", "false")],
+                ),
+                kind(
+                    "service_account",
+                    &[("principal", "kubernetes-service-account")],
+                ),
+            ],
+            upstreams: Vec::new(),
+            attributes: Vec::new(),
+        }
+    }
+
+    struct File {
+        _folder: tempfile::TempDir,
+        ids: Ids,
+    }
+
+    fn file() -> File {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sync.c1z");
+        let options = FileOptions::default();
+        let mut writer = Writer::open(&path, SyncType::Full, &options).unwrap();
+        let odd = resource("cluster_role", "a:all:member");
+        let view = resource("cluster_role", "view");
+        for row in [
+            &odd,
+            &view,
+            &resource("role", DEV),
+            &resource("service_account", "dev/app"),
+        ] {
+            writer.put_resource(row).unwrap();
+        }
+        let on_odd = entitlement(&odd, "namespace/all:member");
+        let on_view = entitlement(&view, "dev:member");
+        for row in [&on_odd, &on_view] {
+            writer.put_entitlement(row).unwrap();
+        }
+        writer
+            .put_grant(pb::Grant {
+                id: format!("{}:role:{DEV}", on_view.id),
+                entitlement: Some(on_view),
+                principal: Some(resource("role", DEV)),
+                ..Default::default()
+            })
+            .unwrap();
+        let evidence = serde_json::json!({"validation": {"cluster-arn": CLUSTER}}).to_string();
+        writer
+            .put_asset(EVIDENCE_ASSET, "application/json", evidence.as_bytes())
+            .unwrap();
+        writer.finish().unwrap();
+        File {
+            ids: Ids::open(&path, &options).unwrap(),
+            _folder: folder,
+        }
+    }
+
+    fn pair(entitlement: &str, principal: &str, kind: Option<&str>) -> Wanted {
+        Wanted::Pair {
+            entitlement: entitlement.to_owned(),
+            principal: principal.to_owned(),
+            kind: kind.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn ids_are_looked_up_and_never_split() {
+        let file = file();
+        let get = |wanted: Wanted| file.ids.resolve(&wanted, &descriptor()).unwrap();
+        let id = "cluster_role:a:all:member:namespace/all:member";
+        let found = get(pair(id, DEV, Some("role")));
+        assert_eq!(found.entitlement, id);
+        assert_eq!(found.wish.on.id, "a:all:member");
+        assert_eq!(found.wish.slug, "namespace/all:member");
+
+        let found = get(Wanted::Grant(format!(
+            "cluster_role:view:dev:member:role:{DEV}"
+        )));
+        assert_eq!(found.wish.on.id, "view");
+        assert_eq!(found.wish.slug, "dev:member");
+        assert_eq!(found.wish.principal.kind, "role");
+        assert_eq!(found.wish.principal.id, DEV);
+    }
+
+    #[test]
+    fn the_kind_of_a_principal_is_found_where_only_one_fits() {
+        let file = file();
+        let view = "cluster_role:view:dev:member";
+        for (id, kind) in [
+            (DEV, "role"),
+            ("dev/app", "service_account"),
+            ("arn:aws:iam::111122223333:user/ana", "iam_user"),
+            ("arn:aws:iam::444455556666:role/partner", "role"),
+        ] {
+            for given in [None, Some(kind)] {
+                let found = file.ids.resolve(&pair(view, id, given), &descriptor());
+                assert_eq!(found.unwrap().wish.principal.kind, kind, "{id}");
+            }
+        }
+        // Kinds of other connectors are the host's to judge.
+        let wanted = pair(view, "arn:aws:identitystore:::user/1", Some("sso_user"));
+        let found = file.ids.resolve(&wanted, &descriptor()).unwrap();
+        assert_eq!(found.wish.principal.kind, "sso_user");
+    }
+
+    #[test]
+    fn what_is_not_there_is_said_with_the_nearest() {
+        let file = file();
+        let says = |wanted: Wanted| {
+            let error = file.ids.resolve(&wanted, &descriptor()).unwrap_err();
+            assert_eq!(error.exit, Exit::NotFound, "{}", error.message);
+            (error.message, error.hint.unwrap())
+        };
+        let (message, hint) = says(pair("cluster_role:veiw:dev:member", DEV, None));
+        assert!(message.starts_with("`cluster_role:veiw:dev:member` is no entitlement of"));
+        assert!(
+            hint.starts_with("did you mean `cluster_role:view:dev:member`?"),
+            "{hint}"
+        );
+        assert!(hint.contains("a sync brings what is newer"), "{hint}");
+
+        let view = "cluster_role:view:dev:member";
+        let path_less = "arn:aws:iam::111122223333:role/dev";
+        let (message, hint) = says(pair(view, path_less, Some("role")));
+        assert!(message.contains("is no role of"), "{message}");
+        assert!(hint.contains(DEV), "{hint}");
+        let (message, hint) = says(pair(view, "dev/apq", None));
+        assert!(message.contains("is no principal of"), "{message}");
+        assert!(hint.contains("`dev/app`"), "{hint}");
+        says(pair(view, "dev/none-at-all", Some("service_account")));
+
+        let (message, hint) = says(Wanted::Grant("cluster_role:view:dev:member:role:x".into()));
+        assert!(message.contains("is no grant of"), "{message}");
+        assert!(hint.contains("by entitlement and --principal"), "{hint}");
+        let (_, hint) = says(Wanted::Grant(
+            "cluster_role:a:all:member:namespace/all:member".into(),
+        ));
+        assert!(
+            hint.contains("it is an entitlement: add --principal"),
+            "{hint}"
+        );
+    }
+
+    #[test]
+    fn a_file_of_another_cluster_is_not_used() {
+        let file = file();
+        let of = |region: &str, cluster: &str, account| file.ids.of(region, cluster, account);
+        of("eu-central-1", "prod", None).unwrap();
+        of("eu-central-1", "prod", Some("111122223333")).unwrap();
+        for (region, cluster, account) in [
+            ("eu-west-1", "prod", None),
+            ("eu-central-1", "dev", None),
+            ("eu-central-1", "prod", Some("444455556666")),
+        ] {
+            let error = of(region, cluster, account).unwrap_err();
+            assert_eq!(error.exit, Exit::Usage);
+            assert!(error.message.contains(CLUSTER), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_sync_says_what_writes_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("none.c1z");
+        let error = Ids::open(&path, &FileOptions::default()).err().unwrap();
+        assert_eq!(error.exit, Exit::Usage);
+        assert!(error.message.contains("holds no sync"), "{}", error.message);
+    }
+}
