@@ -46,8 +46,16 @@ pub enum Effect {
         /// Body.
         body: String,
     },
-    /// The connection is reset before any answer.
+    /// The connection is reset and nothing has been done.
     Reset,
+    /// The request is carried out, then the connection is reset: the answer is lost.
+    ResetAfter,
+    /// Nothing is done and nothing is answered; the connection stays open.
+    Hang,
+    /// The request is carried out and never answered; the connection stays open.
+    HangAfter,
+    /// Kubernetes: somebody else writes the object first, and its `resourceVersion` moves.
+    Touch,
     /// The connection is reset in the middle of the body.
     Truncate,
     /// The body stops half way and the connection stays open.
@@ -83,6 +91,17 @@ impl Fault {
             effect,
             after: 0,
             times: Some(times),
+            every: 0,
+        }
+    }
+
+    /// A fault that bites once, on the n-th request from now, whatever it is.
+    pub fn nth(n: u32, effect: Effect) -> Fault {
+        Fault {
+            on: "*".into(),
+            effect,
+            after: n.saturating_sub(1),
+            times: Some(1),
             every: 0,
         }
     }

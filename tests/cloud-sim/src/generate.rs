@@ -180,6 +180,8 @@ pub fn generate(seed: u64, size: Size) -> Scenario {
                 .collect(),
             identity_providers: Vec::new(),
             aws_auth: Some([("mapRoles".to_owned(), lines)].into()),
+            aws_auth_webhook: false,
+            terminating: Vec::new(),
             service_accounts: (0..size.service_accounts)
                 .map(|n| format!("{}/sa-{n:05}", pick(&namespaces, n)))
                 .collect(),
@@ -220,6 +222,7 @@ fn plain_role() -> RoleSpec {
         max_session: 3600,
         allow: None,
         deny: Vec::new(),
+        policy: None,
         tags: std::collections::BTreeMap::new(),
     }
 }

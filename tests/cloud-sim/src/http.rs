@@ -68,6 +68,8 @@ pub(crate) enum Ending {
     Stalled,
     /// There is no answer: the connection is reset.
     Reset,
+    /// There is no answer, and the connection stays open.
+    Silent,
 }
 
 impl Reply {
@@ -232,6 +234,10 @@ async fn answer(
         version: parts.version,
     };
     let reply = shared.handle(front, request).await;
+    if reply.ending == Ending::Silent {
+        // Nobody wakes this task; it ends with its connection.
+        return std::future::pending().await;
+    }
     if reply.ending == Ending::Reset {
         reset.store(true, Ordering::SeqCst);
         return Err(io::Error::from(io::ErrorKind::ConnectionReset));

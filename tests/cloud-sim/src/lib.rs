@@ -27,6 +27,7 @@ mod faults;
 mod generate;
 mod http;
 mod iam;
+mod judge;
 mod kubernetes;
 mod metadata;
 mod policy;
@@ -42,6 +43,7 @@ mod world;
 
 pub use faults::{Effect, Fault};
 pub use generate::{Size, generate};
+pub use judge::{Action, Snapshot};
 pub use kubernetes::bootstrap::{CONFIG_MAP_CANARY, SECRET_CANARY};
 pub use scenario::*;
 pub use shared::Logged;

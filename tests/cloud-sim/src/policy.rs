@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use crate::arn::Principal;
 use crate::text::glob;
 
-/// Keys and values that conditions are compared with.
+/// Keys and values that conditions are compared with; a key of several values
+/// stands several times.
 pub(crate) type Context<'a> = [(&'a str, String)];
 
 /// Checks a session policy's text.
@@ -217,18 +218,26 @@ fn conditions_hold(statement: &Map<String, Value>, context: &Context, deny: bool
             return deny;
         };
         keys.iter().all(|(key, wanted)| {
-            let have = context
+            let have: Vec<&str> = context
                 .iter()
-                .find(|(k, _)| k.eq_ignore_ascii_case(key))
-                .map(|(_, v)| v.as_str());
-            condition_holds(operator, have, &strings(Some(wanted))).unwrap_or(deny)
+                .filter(|(k, _)| k.eq_ignore_ascii_case(key))
+                .map(|(_, v)| v.as_str())
+                .collect();
+            let wanted = strings(Some(wanted));
+            let (set, operator) = operator.split_once(':').unwrap_or(("", operator));
+            let holds =
+                |have: Option<&str>| condition_holds(operator, have, &wanted).unwrap_or(deny);
+            match set.to_lowercase().as_str() {
+                "forallvalues" => have.iter().all(|value| holds(Some(value))),
+                "foranyvalue" => have.iter().any(|value| holds(Some(value))),
+                _ => holds(have.first().copied()),
+            }
         })
     })
 }
 
 fn condition_holds(operator: &str, have: Option<&str>, wanted: &[String]) -> Option<bool> {
     let operator = operator.to_lowercase();
-    let operator = operator.rsplit(':').next().unwrap_or(&operator).to_owned();
     let (operator, if_exists) = match operator.strip_suffix("ifexists") {
         Some(base) => (base.to_owned(), true),
         None => (operator, false),

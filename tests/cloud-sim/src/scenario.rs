@@ -111,6 +111,9 @@ pub struct UserSpec {
     /// Actions they deny.
     #[serde(default)]
     pub deny: Vec<String>,
+    /// A policy document that decides in place of `allow`, with resources and conditions.
+    #[serde(default)]
+    pub policy: Option<Value>,
     /// Tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
@@ -166,6 +169,9 @@ pub struct RoleSpec {
     /// Actions they deny.
     #[serde(default)]
     pub deny: Vec<String>,
+    /// A policy document that decides in place of `allow`, with resources and conditions.
+    #[serde(default)]
+    pub policy: Option<Value>,
     /// Tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
@@ -222,9 +228,15 @@ pub struct ClusterSpec {
     /// The config map `kube-system/aws-auth`: its data, byte for byte.
     #[serde(default)]
     pub aws_auth: Option<BTreeMap<String, String>>,
+    /// The webhook that newer clusters have is there: a malformed `aws-auth` is denied.
+    #[serde(default)]
+    pub aws_auth_webhook: bool,
     /// Namespaces beside those every cluster has.
     #[serde(default)]
     pub namespaces: Vec<String>,
+    /// Namespaces that are being deleted: nothing new is created in them.
+    #[serde(default)]
+    pub terminating: Vec<String>,
     /// Service accounts as `namespace/name`, beside each namespace's `default`.
     #[serde(default)]
     pub service_accounts: Vec<String>,

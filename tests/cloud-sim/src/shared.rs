@@ -86,6 +86,7 @@ pub(crate) struct Shared {
     offset: AtomicI64,
     gauges: [Gauge; 5],
     plain_connections: AtomicU64,
+    hanging: AtomicUsize,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -108,7 +109,13 @@ impl Shared {
             offset: AtomicI64::new(0),
             gauges: Default::default(),
             plain_connections: AtomicU64::new(0),
+            hanging: AtomicUsize::new(0),
         }
+    }
+
+    /// How many requests a fault has left without an answer so far.
+    pub(crate) fn hanging(&self) -> usize {
+        self.hanging.load(Ordering::SeqCst)
     }
 
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
@@ -178,11 +185,16 @@ impl Shared {
                 tokio::time::sleep(Duration::from_millis(*millis)).await;
             }
         }
-        if effects.contains_expiry()
-            && let Front::Kubernetes(index) = front
+        if let Front::Kubernetes(index) = front
             && let Some(cluster) = self.world().clusters.get_mut(*index)
         {
-            cluster.store.compact();
+            for effect in &effects {
+                match (effect, &asked) {
+                    (Effect::ExpireContinue, _) => cluster.store.compact(),
+                    (Effect::Touch, Asked::Kubernetes(target)) => target.touch(&mut cluster.store),
+                    _ => {}
+                }
+            }
         }
         let instead = effects.iter().find_map(|e| synthetic(e, service));
         let (mut reply, caller) = match instead {
@@ -195,12 +207,15 @@ impl Shared {
         let now = self.world().now;
         reply.headers.push(("date".into(), http_date(now)));
         if let Some(entry) = self.journal().get_mut(number) {
-            entry.status = if reply.ending == Ending::Reset {
+            entry.status = if [Ending::Reset, Ending::Silent].contains(&reply.ending) {
                 0
             } else {
                 reply.status
             };
             entry.caller = caller;
+        }
+        if reply.ending == Ending::Silent {
+            self.hanging.fetch_add(1, Ordering::SeqCst);
         }
         drop(in_flight);
         reply
@@ -294,16 +309,6 @@ impl Asked {
     }
 }
 
-trait Expiry {
-    fn contains_expiry(&self) -> bool;
-}
-
-impl Expiry for Vec<Effect> {
-    fn contains_expiry(&self) -> bool {
-        self.iter().any(|e| matches!(e, Effect::ExpireContinue))
-    }
-}
-
 /// The answer that takes the place of the real one.
 fn synthetic(effect: &Effect, service: &str) -> Option<Reply> {
     let kubernetes = service == "kubernetes";
@@ -321,6 +326,10 @@ fn synthetic(effect: &Effect, service: &str) -> Option<Reply> {
             ending: Ending::Reset,
             ..Reply::default()
         },
+        Effect::Hang => Reply {
+            ending: Ending::Silent,
+            ..Reply::default()
+        },
         Effect::Redirect(location) => {
             Reply::new(307, "text/plain", "").with("location", location.clone())
         }
@@ -334,6 +343,9 @@ fn synthetic(effect: &Effect, service: &str) -> Option<Reply> {
         Effect::Latency(_)
         | Effect::Truncate
         | Effect::Stall
+        | Effect::ResetAfter
+        | Effect::HangAfter
+        | Effect::Touch
         | Effect::ExpireContinue
         | Effect::Echo => return None,
     })
@@ -343,6 +355,8 @@ fn after(effect: &Effect, request: &Request, reply: &mut Reply) {
     match effect {
         Effect::Truncate => reply.ending = Ending::Truncated,
         Effect::Stall => reply.ending = Ending::Stalled,
+        Effect::ResetAfter => reply.ending = Ending::Reset,
+        Effect::HangAfter => reply.ending = Ending::Silent,
         Effect::Echo => {
             let mut said = Vec::new();
             for name in ["authorization", "x-amz-security-token"] {

@@ -175,6 +175,19 @@ impl Sim {
         self.shared.journal().clone()
     }
 
+    /// How many requests there were, of whatever kind, since the start or since [`Sim::forget`].
+    pub fn request_count(&self) -> usize {
+        self.shared.journal().len()
+    }
+
+    /// How many requests [`Effect::Hang`] and [`Effect::HangAfter`] have left without an answer.
+    ///
+    /// [`Effect::Hang`]: crate::Effect::Hang
+    /// [`Effect::HangAfter`]: crate::Effect::HangAfter
+    pub fn hanging(&self) -> usize {
+        self.shared.hanging()
+    }
+
     /// Changes that arrived and were permitted, by operation, in order.
     pub fn mutations(&self) -> Vec<String> {
         self.shared.world().mutations.clone()

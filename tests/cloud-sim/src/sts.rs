@@ -95,7 +95,12 @@ fn assume_role(world: &mut World, caller: &Caller, params: &[(String, String)]) 
     let trust = policy::trust(&document, "sts:AssumeRole", &asker, &context);
     let same_account = caller.principal.account == role.principal.account;
     let own = world.permit(caller, "sts:AssumeRole", &wish.role_arn, &context);
-    let explicit = world.identity_allows(&caller.principal, "sts:AssumeRole") == Some(false);
+    let explicit = world.identity_allows(
+        &caller.principal,
+        "sts:AssumeRole",
+        &wish.role_arn,
+        &context,
+    ) == Some(false);
     let session_ok = caller.policy.as_ref().is_none_or(|p| {
         policy::decide(p, "sts:AssumeRole", &wish.role_arn, &context) == Some(true)
     });

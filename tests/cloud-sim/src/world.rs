@@ -8,7 +8,8 @@ use crate::arn::Principal;
 use crate::kubernetes::store::Store;
 use crate::policy::{self, Context, action_matches};
 use crate::scenario::{
-    ClusterSpec, Container, GroupSpec, Pages, RoleSpec, Scenario, UserSpec, WebIdentity,
+    ClusterSpec, Container, EntrySpec, GroupSpec, Pages, PolicySpec, RoleSpec, Scenario, UserSpec,
+    WebIdentity,
 };
 use crate::text::{base64, millis, sha256, unique_id, uuid};
 
@@ -52,6 +53,8 @@ pub(crate) struct Role {
     pub principal: Principal,
     pub id: String,
     pub created: i64,
+    /// When EKS has heard of it.
+    pub ready_at: i64,
 }
 
 /// An access key: a static one, or one of a session.
@@ -100,6 +103,8 @@ pub(crate) struct Cluster {
     pub ca_pem: String,
     pub endpoint: String,
     pub entries: BTreeMap<String, Entry>,
+    /// What readers and the authenticator still see of an entry, and until when.
+    pub lag: BTreeMap<String, (i64, Option<Entry>)>,
     pub pods: Vec<PodIdentity>,
     pub store: Store,
     /// Idempotency tokens: what was asked, and what was answered.
@@ -128,7 +133,6 @@ pub(crate) struct Entry {
     pub modified: i64,
     pub tags: BTreeMap<String, String>,
     pub uuid: String,
-    pub ready_at: i64,
     pub policies: Vec<Association>,
 }
 
@@ -139,7 +143,70 @@ pub(crate) struct Association {
     pub namespaces: Option<Vec<String>>,
     pub associated: i64,
     pub modified: i64,
-    pub ready_at: i64,
+}
+
+impl Entry {
+    /// An entry as a scenario writes it; `None` where its principal is none.
+    pub(crate) fn of(
+        partition: &str,
+        spec: &EntrySpec,
+        created: i64,
+        id: impl Fn(&Principal) -> String,
+    ) -> Option<Entry> {
+        let principal = Principal::parse(&spec.principal)?;
+        let association = |p: &PolicySpec| Association {
+            policy_arn: format!(
+                "arn:{partition}:eks::aws:cluster-access-policy/{}",
+                p.policy
+            ),
+            namespaces: p.namespaces.clone(),
+            associated: created,
+            modified: created,
+        };
+        Some(Entry {
+            principal_id: id(&principal),
+            uuid: uuid(&spec.principal),
+            username: spec
+                .username
+                .clone()
+                .unwrap_or_else(|| crate::eks::default_username(&principal, &spec.kind)),
+            principal,
+            kind: spec.kind.clone(),
+            groups: spec.groups.clone(),
+            created,
+            modified: created,
+            tags: spec.tags.clone(),
+            policies: spec.policies.iter().map(association).collect(),
+        })
+    }
+}
+
+impl Cluster {
+    /// An entry as it is seen at a time, which may be later than as it is.
+    pub(crate) fn seen(&self, arn: &str, now: i64) -> Option<&Entry> {
+        match self.lag.get(arn) {
+            Some((until, old)) if *until > now => old.as_ref(),
+            _ => self.entries.get(arn),
+        }
+    }
+
+    /// All entries as they are seen at a time, by ARN.
+    pub(crate) fn all_seen(&self, now: i64) -> Vec<(&String, &Entry)> {
+        let mut arns: Vec<&String> = self.entries.keys().chain(self.lag.keys()).collect();
+        arns.sort();
+        arns.dedup();
+        arns.into_iter()
+            .filter_map(|arn| Some((arn, self.seen(arn, now)?)))
+            .collect()
+    }
+
+    /// What is seen now stays in sight for a while, whatever is changed next.
+    pub(crate) fn keep_in_sight(&mut self, arn: &str, now: i64, delay: i64) {
+        if delay > 0 {
+            let old = self.seen(arn, now).cloned();
+            self.lag.insert(arn.to_owned(), (now + delay, old));
+        }
+    }
 }
 
 impl World {
@@ -188,6 +255,7 @@ impl World {
                         principal,
                         id,
                         created,
+                        ready_at: 0,
                     },
                 );
             }
@@ -240,44 +308,11 @@ impl World {
         });
         let mut entries = BTreeMap::new();
         for e in &spec.entries {
-            let Some(principal) = Principal::parse(&e.principal) else {
-                continue;
-            };
             let created = millis(&e.created);
-            let policies = e
-                .policies
-                .iter()
-                .map(|p| Association {
-                    policy_arn: format!(
-                        "arn:{}:eks::aws:cluster-access-policy/{}",
-                        self.partition, p.policy
-                    ),
-                    namespaces: p.namespaces.clone(),
-                    associated: created,
-                    modified: created,
-                    ready_at: 0,
-                })
-                .collect();
-            let username = e
-                .username
-                .clone()
-                .unwrap_or_else(|| crate::eks::default_username(&principal, &e.kind));
-            entries.insert(
-                e.principal.clone(),
-                Entry {
-                    principal_id: self.id_at(&principal, created),
-                    uuid: uuid(&format!("{arn}{}", e.principal)),
-                    principal,
-                    kind: e.kind.clone(),
-                    username,
-                    groups: e.groups.clone(),
-                    created,
-                    modified: created,
-                    tags: e.tags.clone(),
-                    ready_at: 0,
-                    policies,
-                },
-            );
+            if let Some(entry) = Entry::of(&self.partition, e, created, |p| self.id_at(p, created))
+            {
+                entries.insert(e.principal.clone(), entry);
+            }
         }
         let pods = spec
             .pod_identities
@@ -302,6 +337,7 @@ impl World {
             ca_pem: String::new(),
             endpoint: String::new(),
             entries,
+            lag: BTreeMap::new(),
             pods,
             tokens: HashMap::new(),
         }
@@ -341,7 +377,7 @@ impl World {
             "role" => account
                 .roles
                 .get(&principal.name)
-                .is_some_and(|r| r.principal == *principal),
+                .is_some_and(|r| r.principal == *principal && r.ready_at <= self.now),
             _ => account
                 .users
                 .get(&principal.name)
@@ -399,7 +435,7 @@ impl World {
                 caller.arn
             ))
         };
-        match self.identity_allows(&caller.principal, action) {
+        match self.identity_allows(&caller.principal, action, resource, context) {
             Some(true) => {}
             Some(false) => {
                 return refuse("with an explicit deny in an identity-based policy".into());
@@ -424,20 +460,29 @@ impl World {
     }
 
     /// What a principal's own policies say.
-    pub(crate) fn identity_allows(&self, principal: &Principal, action: &str) -> Option<bool> {
+    pub(crate) fn identity_allows(
+        &self,
+        principal: &Principal,
+        action: &str,
+        resource: &str,
+        context: &Context,
+    ) -> Option<bool> {
         let account = self.accounts.get(&principal.account)?;
-        let (allow, deny) = match principal.kind.as_str() {
+        let (policy, allow, deny) = match principal.kind.as_str() {
             "role" => account
                 .roles
                 .get(&principal.name)
-                .map(|r| (&r.spec.allow, &r.spec.deny))?,
+                .map(|r| (&r.spec.policy, &r.spec.allow, &r.spec.deny))?,
             _ => account
                 .users
                 .get(&principal.name)
-                .map(|u| (&u.spec.allow, &u.spec.deny))?,
+                .map(|u| (&u.spec.policy, &u.spec.allow, &u.spec.deny))?,
         };
         if deny.iter().any(|p| action_matches(p, action)) {
             return Some(false);
+        }
+        if let Some(document) = policy {
+            return policy::decide(document, action, resource, context);
         }
         let allowed = allow
             .as_ref()

@@ -47,11 +47,66 @@ pub(super) fn find<'a>(
     principal: &str,
     now: i64,
 ) -> Result<&'a Entry, Reply> {
-    cluster
-        .entries
-        .get(principal)
-        .filter(|e| e.ready_at <= now)
-        .ok_or_else(absent)
+    cluster.seen(principal, now).ok_or_else(absent)
+}
+
+/// What conditions of a policy may ask of an operation on access entries.
+pub(super) fn context(
+    world: &World,
+    index: Option<usize>,
+    call: &Call,
+    body: &[u8],
+) -> Vec<(&'static str, String)> {
+    let asked: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |pointer: &str| {
+        asked
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    let mut context = vec![("eks:clusterName", call.cluster.clone())];
+    let principal = if call.item.is_empty() {
+        text("/principalArn")
+    } else {
+        Some(call.item.clone())
+    };
+    context.extend(principal.map(|p| ("eks:principalArn", p)));
+    if call.operation == "CreateAccessEntry" {
+        // Whether the key is there when no type is sent is not known.
+        context.extend(text("/type").map(|t| ("eks:accessEntryType", t)));
+        let tags = asked.get("tags").and_then(Value::as_object);
+        for (tag, value) in tags.into_iter().flatten() {
+            context.extend(
+                tag_key("aws:RequestTag", tag)
+                    .map(|key| (key, value.as_str().unwrap_or_default().to_owned())),
+            );
+        }
+    }
+    context.extend(text("/username").map(|u| ("eks:username", u)));
+    let groups = crate::policy::strings(asked.get("kubernetesGroups"));
+    context.extend(groups.into_iter().map(|g| ("eks:kubernetesGroups", g)));
+    let policy = text("/policyArn").or_else(|| Some(call.policy.clone()).filter(|p| !p.is_empty()));
+    context.extend(policy.map(|p| ("eks:policyArn", p)));
+    context.extend(text("/accessScope/type").map(|t| ("eks:accessScope", t)));
+    let namespaces = crate::policy::strings(asked.pointer("/accessScope/namespaces"));
+    context.extend(namespaces.into_iter().map(|n| ("eks:namespaces", n)));
+    let found = index
+        .and_then(|i| world.clusters.get(i))
+        .and_then(|c| c.entries.get(&call.item));
+    for (tag, value) in found.map(|e| &e.tags).into_iter().flatten() {
+        context.extend(tag_key("aws:ResourceTag", tag).map(|key| (key, value.clone())));
+    }
+    context
+}
+
+/// Condition keys hold the tag's name; the tags that anybody asks about are few.
+fn tag_key(kind: &str, tag: &str) -> Option<&'static str> {
+    match (kind, tag) {
+        ("aws:RequestTag", "managed-by") => Some("aws:RequestTag/managed-by"),
+        ("aws:ResourceTag", "managed-by") => Some("aws:ResourceTag/managed-by"),
+        ("aws:RequestTag", _) => Some("aws:RequestTag/*"),
+        _ => None,
+    }
 }
 
 fn absent() -> Reply {
@@ -209,7 +264,7 @@ fn create(world: &mut World, index: usize, asked: &Value) -> Result<Value, Reply
     }
     let now = world.now;
     let id = world.id_of(&principal);
-    let ready_at = now + world.delay;
+    let delay = world.delay;
     let cluster = world.clusters.get_mut(index).ok_or_else(absent)?;
     if cluster.entries.contains_key(arn) {
         return Err(error(
@@ -239,27 +294,28 @@ fn create(world: &mut World, index: usize, asked: &Value) -> Result<Value, Reply
         created: now,
         modified: now,
         tags,
-        ready_at,
         policies: Vec::new(),
     };
     let answer = json!({"accessEntry": entry(cluster, &made)});
+    cluster.keep_in_sight(arn, now, delay);
     cluster.entries.insert(arn.to_owned(), made);
     Ok(answer)
 }
 
-/// A writable entry and the time.
+/// A writable entry and the time. What is not seen yet cannot be written yet.
 fn writable<'a>(
     world: &'a mut World,
     index: usize,
     principal: &str,
 ) -> Result<(&'a mut Entry, i64), Reply> {
-    let now = world.now;
+    let (now, delay) = (world.now, world.delay);
     let cluster = world.clusters.get_mut(index).ok_or_else(absent)?;
-    let entry = cluster
-        .entries
-        .get_mut(principal)
-        .filter(|e| e.ready_at <= now)
-        .ok_or_else(absent)?;
+    find(cluster, principal, now)?;
+    if !cluster.entries.contains_key(principal) {
+        return Err(absent());
+    }
+    cluster.keep_in_sight(principal, now, delay);
+    let entry = cluster.entries.get_mut(principal).ok_or_else(absent)?;
     Ok((entry, now))
 }
 
@@ -333,7 +389,6 @@ fn associate(
             ));
         }
     };
-    let delay = world.delay;
     let (found, now) = writable(world, index, principal)?;
     if ["EC2_LINUX", "EC2_WINDOWS", "FARGATE_LINUX", "HYBRID_LINUX"].contains(&found.kind.as_str())
     {
@@ -351,7 +406,6 @@ fn associate(
         namespaces,
         associated,
         modified: now,
-        ready_at: now + delay,
     };
     let answer = association(&made);
     found.policies.retain(|p| p.policy_arn != policy);

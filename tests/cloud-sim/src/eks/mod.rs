@@ -177,18 +177,23 @@ pub(crate) fn answer(world: &mut World, request: &Request, route: &Route) -> Rep
     let index = world.clusters.iter().position(|c| {
         c.spec.name == call.cluster && c.region == claim.region && c.account == account
     });
-    let context = [
-        ("eks:clusterName", call.cluster.clone()),
-        ("eks:principalArn", call.item.clone()),
-    ];
+    let context = entries::context(world, index, call, &request.body);
     let resource = resource(world, index, call, &claim.region, &account);
-    if let Err(message) = world.permit(
-        &caller,
-        &format!("eks:{}", call.operation),
-        &resource,
-        &context,
-    ) {
-        return error(403, "AccessDeniedException", &message);
+    // Tags are a right of their own, also where they come with a creation.
+    let tags = call.operation == "CreateAccessEntry"
+        && context
+            .iter()
+            .any(|(key, _)| key.starts_with("aws:RequestTag/"));
+    let entry = format!(
+        "arn:{}:eks:{}:{account}:access-entry/{}/*",
+        world.partition, claim.region, call.cluster
+    );
+    let asked = [(call.operation, resource), ("TagResource", entry)];
+    for (action, resource) in asked.iter().take(1 + usize::from(tags)) {
+        let action = format!("eks:{action}");
+        if let Err(message) = world.permit(&caller, &action, resource, &context) {
+            return error(403, "AccessDeniedException", &message);
+        }
     }
     let query = route.params.as_slice();
     match call.operation {
@@ -250,9 +255,9 @@ pub(crate) fn answer(world: &mut World, request: &Request, route: &Route) -> Rep
                     .is_none_or(|f| e.policies.iter().any(|p| p.policy_arn == *f))
             };
             let arns: Vec<String> = cluster
-                .entries
-                .iter()
-                .filter(|(_, e)| e.ready_at <= now && has(e))
+                .all_seen(now)
+                .into_iter()
+                .filter(|(_, e)| has(e))
                 .map(|(arn, _)| arn.clone())
                 .collect();
             list(

@@ -25,6 +25,10 @@ pub(crate) fn objects(spec: &ClusterSpec) -> Vec<Value> {
     for name in &namespaces {
         all.push(json!({"kind": "Namespace", "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}}, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}));
     }
+    for name in &spec.terminating {
+        all.push(json!({"kind": "Namespace", "metadata": {"name": name, "deletionTimestamp": "2025-06-01T00:00:00Z", "labels": {"kubernetes.io/metadata.name": name}}, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Terminating"}}));
+    }
+    namespaces.extend(&spec.terminating);
     namespaces.extend(&full);
     for name in namespaces {
         all.push(

@@ -53,10 +53,9 @@ type Mapped = Option<Option<Subject>>;
 
 fn by_entry(world: &World, cluster: &Cluster, caller: &Caller) -> Mapped {
     let id = world.id_of(&caller.principal);
-    let entry = cluster.entries.values().find(|e| {
-        e.principal_id == id
-            && e.principal.canonical() == caller.principal.canonical()
-            && e.ready_at <= world.now
+    let seen = cluster.all_seen(world.now);
+    let (_, entry) = seen.into_iter().find(|(_, e)| {
+        e.principal_id == id && e.principal.canonical() == caller.principal.canonical()
     })?;
     let mut groups = entry.groups.clone();
     if entry.kind != "STANDARD" {
@@ -65,7 +64,6 @@ fn by_entry(world: &World, cluster: &Cluster, caller: &Caller) -> Mapped {
     let policies = entry
         .policies
         .iter()
-        .filter(|p| p.ready_at <= world.now)
         .filter_map(|p| {
             Some((
                 p.policy_arn.rsplit('/').next()?.to_owned(),
@@ -154,6 +152,36 @@ fn list(text: &str) -> Vec<Value> {
         Ok(Value::Array(items)) => items,
         _ => Vec::new(),
     }
+}
+
+/// The items of one key, strictly: what a validator accepts.
+///
+/// # Errors
+/// What is wrong, and with which item.
+pub(super) fn lines(text: &str, arn: &str) -> Result<usize, String> {
+    if ["", "\"\"", "''", "``"].contains(&text.trim()) {
+        return Ok(0);
+    }
+    let value: Value = serde_saphyr::from_str(text).map_err(|e| e.to_string())?;
+    let items = match value {
+        Value::Null => Vec::new(),
+        Value::Array(items) => items,
+        _ => return Err("it is no list".into()),
+    };
+    for (n, item) in items.iter().enumerate() {
+        let groups = field(item, "groups").unwrap_or(&Value::Null);
+        let text = |v: &Value| v.as_array().is_some_and(|l| l.iter().all(Value::is_string));
+        if field(item, "sso").is_none() && !field(item, arn).is_some_and(Value::is_string) {
+            return Err(format!("item {n} has no {arn}"));
+        }
+        if !(groups.is_null() || text(groups)) {
+            return Err(format!("the groups of item {n} are no list of texts"));
+        }
+        if field(item, "username").is_some_and(|v| !v.is_string()) {
+            return Err(format!("the username of item {n} is no text"));
+        }
+    }
+    Ok(items.len())
 }
 
 /// A field of a line; Go's decoder does not mind its case.

@@ -39,7 +39,7 @@ const fn kind(
     }
 }
 
-pub(crate) const KINDS: [Kind; 10] = [
+pub(crate) static KINDS: [Kind; 10] = [
     kind("", "namespaces", "Namespace", false),
     kind("", "serviceaccounts", "ServiceAccount", true),
     kind("", "configmaps", "ConfigMap", true),
@@ -59,7 +59,7 @@ impl Kind {
             .find(|k| k.group == group && k.resource == resource)
     }
 
-    fn named(name: &str) -> Option<&'static Kind> {
+    pub(crate) fn named(name: &str) -> Option<&'static Kind> {
         KINDS.iter().find(|k| k.kind == name)
     }
 
@@ -90,6 +90,8 @@ pub(crate) struct Store {
     snapshots: BTreeMap<(&'static str, u64), Arc<Objects>>,
     noise: bool,
     seed: String,
+    /// How many objects of a key there were before: the next one has another uid.
+    before: BTreeMap<String, u64>,
 }
 
 /// How many snapshots are kept before the oldest goes, as compaction does.
@@ -163,7 +165,11 @@ impl Store {
         let key = key(kind, &object);
         let noise = self.noise;
         let version = self.version;
-        let uid = uuid(&format!("{}{}{key}", self.seed, kind.resource));
+        let place = format!("{}{key}", kind.resource);
+        let uid = match self.before.get(&place) {
+            None => uuid(&format!("{}{place}", self.seed)),
+            Some(count) => uuid(&format!("{}{place} {count}", self.seed)),
+        };
         if let Some(meta) = object
             .as_object_mut()
             .map(|m| m.entry("metadata").or_insert_with(|| json!({})))
@@ -187,8 +193,33 @@ impl Store {
             return false;
         };
         let gone = Arc::make_mut(objects).remove(key).is_some();
-        self.version += u64::from(gone);
+        if gone {
+            self.version += 1;
+            *self
+                .before
+                .entry(format!("{}{key}", kind.resource))
+                .or_default() += 1;
+        }
+        if gone && kind.resource == "namespaces" {
+            self.empty(key);
+        }
         gone
+    }
+
+    /// A namespace takes all that is in it along.
+    fn empty(&mut self, namespace: &str) {
+        let prefix = format!("{namespace}/");
+        for kind in KINDS.iter().filter(|k| k.namespaced) {
+            let inside: Vec<String> = self
+                .all(kind)
+                .keys()
+                .filter(|key| key.starts_with(&prefix))
+                .cloned()
+                .collect();
+            for key in inside {
+                self.remove(kind, &key);
+            }
+        }
     }
 
     /// What the aggregation controller does: fills the rules of aggregated cluster roles.

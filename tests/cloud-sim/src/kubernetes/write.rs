@@ -1,60 +1,67 @@
 //! Creates, updates, patches and deletes.
 //!
 //! Enough for bindings, roles, config maps and leases: versions, conflicts,
-//! dry runs, the immutable role reference and the escalation check. Merge,
-//! JSON and apply patches work on whole values; lists are not merged by key.
+//! dry runs, the immutable role reference. What is checked before anything is
+//! stored is in `admission`; a dry run passes all of it and stores nothing.
 
 use serde_json::{Value, json};
 
 use super::identity::Subject;
-use super::rbac::{self, Attributes};
 use super::read::whole;
 use super::store::{Kind, RBAC, Store, key};
-use super::{Target, details, not_found, status};
+use super::{Target, admission, details, not_found, patch, rbac, status};
 use crate::http::{Reply, Request};
 use crate::text::{find, rfc3339};
 
-/// The answer, and whether anything changed.
-pub(super) fn answer(
-    store: &mut Store,
-    kind: &'static Kind,
-    target: &Target,
-    request: &Request,
-    who: &Subject,
-    now: i64,
-) -> (Reply, bool) {
-    match change(store, kind, target, request, who, now) {
-        Ok((reply, changed)) => (reply, changed),
-        Err(reply) => (reply, false),
-    }
+/// A write that RBAC lets pass.
+pub(super) struct Write<'a> {
+    pub kind: &'static Kind,
+    pub target: &'a Target,
+    pub request: &'a Request,
+    pub who: &'a Subject,
+    /// Whether the webhook that guards `aws-auth` is installed.
+    pub webhook: bool,
+    pub now: i64,
 }
 
-fn change(
-    store: &mut Store,
-    kind: &'static Kind,
-    target: &Target,
-    request: &Request,
-    who: &Subject,
-    now: i64,
-) -> Result<(Reply, bool), Reply> {
-    let dry = find(&target.query, "dryRun") == Some("All");
-    let own_key = if kind.namespaced {
-        format!("{}/{}", target.namespace, target.name)
-    } else {
-        target.name.clone()
-    };
-    if ["delete", "deletecollection"].contains(&target.verb.as_str()) {
-        if target.name.is_empty() {
-            return Err(status(
+impl Write<'_> {
+    /// The answer, and whether anything changed.
+    pub(super) fn answer(&self, store: &mut Store) -> (Reply, bool) {
+        let result = match self.target.verb.as_str() {
+            "delete" => self.delete(store),
+            "deletecollection" => Err(status(
                 405,
                 "MethodNotAllowed",
                 "the server does not allow this method on the requested resource",
                 json!({}),
-            ));
+            )),
+            _ => self.store(store),
+        };
+        result.unwrap_or_else(|reply| (reply, false))
+    }
+
+    fn dry(&self) -> bool {
+        find(&self.target.query, "dryRun") == Some("All")
+    }
+
+    fn own_key(&self) -> String {
+        if self.kind.namespaced {
+            format!("{}/{}", self.target.namespace, self.target.name)
+        } else {
+            self.target.name.clone()
         }
+    }
+
+    fn delete(&self, store: &mut Store) -> Result<(Reply, bool), Reply> {
+        let (kind, target, own_key) = (self.kind, self.target, self.own_key());
         let current = store.get(kind, &own_key).ok_or_else(|| not_found(target))?;
-        let asked: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        for field in ["uid", "resourceVersion"] {
+        let asked: Value = if self.request.body.is_empty() {
+            json!({})
+        } else {
+            serde_json::from_slice(&self.request.body)
+                .map_err(|e| bad(&format!("the object provided is unrecognized: {e}")))?
+        };
+        for (field, named) in [("uid", "UID"), ("resourceVersion", "ResourceVersion")] {
             let wanted = asked
                 .pointer(&format!("/preconditions/{field}"))
                 .and_then(Value::as_str);
@@ -65,79 +72,170 @@ fn change(
                 return Err(conflict(
                     target,
                     &format!(
-                        "Precondition failed: {field} in precondition: {}, {field} in object meta: {}",
+                        "the {named} in the precondition ({}) does not match the {named} in record ({}). The object might have been deleted and then recreated",
                         wanted.unwrap_or_default(),
                         have.unwrap_or_default()
                     ),
                 ));
             }
         }
+        let in_body = asked
+            .get("dryRun")
+            .and_then(Value::as_array)
+            .is_some_and(|all| all.iter().any(|v| v == "All"));
+        let dry = self.dry() || in_body;
         if !dry {
             store.remove(kind, &own_key);
             store.aggregate();
         }
         let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details(target)});
-        return Ok((Reply::json(200, &body), !dry));
+        Ok((Reply::json(200, &body), !dry))
     }
-    let current = if target.name.is_empty() {
-        None
-    } else {
-        store.get(kind, &own_key)
-    };
-    let mut object = match target.verb.as_str() {
-        "patch" => patched(target, request, current.as_deref())?,
-        _ => serde_json::from_slice(&request.body)
-            .map_err(|e| bad(&format!("the object provided is unrecognized: {e}")))?,
-    };
-    if let Some(given) = object
-        .get("kind")
-        .and_then(Value::as_str)
-        .filter(|k| *k != kind.kind)
-    {
-        return Err(bad(&format!(
-            "{} in version \"v1\" cannot be handled as a {}: no kind {given:?} is registered",
-            given, kind.kind
-        )));
-    }
-    place(kind, target, &mut object)?;
-    let name = object
-        .pointer("/metadata/name")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
-    if name.is_empty() || name == "." || name == ".." || name.contains(['/', '%']) {
-        return Err(unprocessable(
-            target,
-            kind,
-            &name,
-            "metadata.name",
-            "Required value: name or generateName is required",
-        ));
-    }
-    if target.verb == "create" && store.get(kind, &key(kind, &object)).is_some() {
-        let message = format!("{} {name:?} already exists", kind.qualified());
-        return Err(status(
-            409,
-            "AlreadyExists",
-            &message,
-            json!({"name": name, "group": kind.group, "kind": kind.resource}),
-        ));
-    }
-    if target.verb == "update" && current.is_none() {
-        return Err(not_found(target));
-    }
-    if let Some(current) = &current {
-        let wanted = object
-            .pointer("/metadata/resourceVersion")
+
+    fn store(&self, store: &mut Store) -> Result<(Reply, bool), Reply> {
+        let (kind, target) = (self.kind, self.target);
+        let current = if target.name.is_empty() {
+            None
+        } else {
+            store.get(kind, &self.own_key())
+        };
+        let mut object = match target.verb.as_str() {
+            "patch" => patch::patched(target, self.request, current.as_deref())?,
+            _ => serde_json::from_slice(&self.request.body)
+                .map_err(|e| bad(&format!("the object provided is unrecognized: {e}")))?,
+        };
+        self.typed(&object)?;
+        place(kind, target, &mut object)?;
+        let name = object
+            .pointer("/metadata/name")
             .and_then(Value::as_str)
-            .filter(|v| !v.is_empty());
+            .unwrap_or_default()
+            .to_owned();
+        if name.is_empty() || name == "." || name == ".." || name.contains(['/', '%']) {
+            return Err(unprocessable(
+                target,
+                kind,
+                &name,
+                "metadata.name",
+                "Required value: name or generateName is required",
+            ));
+        }
+        if target.verb == "update" && current.is_none() {
+            return Err(not_found(target));
+        }
+        if let Some(current) = &current
+            && target.verb != "create"
+        {
+            self.replaces(current, &mut object, &name)?;
+        } else {
+            fresh(&mut object)?;
+            admission::namespace(store, kind, &name, &object)?;
+        }
+        admission::valid(target, kind, &name, &object)?;
+        if !current
+            .as_deref()
+            .is_some_and(|current| only_bookkeeping(current, &object))
+        {
+            admission::escalation(store, kind, self.who, &name, &object)?;
+        }
+        if self.webhook {
+            admission::aws_auth(kind, &object)?;
+        }
+        if target.verb == "create" && store.get(kind, &key(kind, &object)).is_some() {
+            let message = format!("{} {name:?} already exists", kind.qualified());
+            return Err(status(
+                409,
+                "AlreadyExists",
+                &message,
+                json!({"name": name, "group": kind.group, "kind": kind.resource}),
+            ));
+        }
+        // Server-side apply that creates needs the right to create, too.
+        let create = Target {
+            verb: "create".into(),
+            ..target.clone()
+        };
+        if target.verb == "patch"
+            && current.is_none()
+            && !rbac::allowed(store, self.who, &create.attributes())
+        {
+            return Err(super::forbidden(self.who, &create));
+        }
+        let code = if current.is_none() { 201 } else { 200 };
+        if self.dry() {
+            return Ok((Reply::json(code, &whole(kind, &object)), false));
+        }
+        if let Some(current) = current.as_deref().filter(|c| same(c, &object)) {
+            // A write that changes nothing leaves the version as it is.
+            return Ok((Reply::json(code, &whole(kind, current)), true));
+        }
+        let stored = store.put(kind, object, &rfc3339(self.now));
+        if kind.resource == "clusterroles" {
+            store.aggregate();
+        }
+        Ok((Reply::json(code, &whole(kind, &stored)), true))
+    }
+
+    /// The object says of itself what the path says, or nothing.
+    fn typed(&self, object: &Value) -> Result<(), Reply> {
+        let kind = self.kind;
+        for (field, wanted) in [
+            ("kind", kind.kind.to_owned()),
+            ("apiVersion", kind.api_version()),
+        ] {
+            let given = object.get(field).and_then(Value::as_str);
+            if given.is_some_and(|given| given != wanted) {
+                return Err(bad(&format!(
+                    "{} in version \"v1\" cannot be handled as a {}: no {field} {given:?} is registered",
+                    given.unwrap_or_default(),
+                    kind.kind
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// What an update may not change, and what the server keeps for itself.
+    fn replaces(&self, current: &Value, object: &mut Value, name: &str) -> Result<(), Reply> {
+        let (kind, target) = (self.kind, self.target);
         let have = current
             .pointer("/metadata/resourceVersion")
             .and_then(Value::as_str);
-        if wanted.is_some() && wanted != have {
+        match object
+            .pointer("/metadata/resourceVersion")
+            .and_then(Value::as_str)
+            .filter(|v| !v.is_empty())
+        {
+            None if kind.resource == "leases" => {
+                return Err(unprocessable(
+                    target,
+                    kind,
+                    name,
+                    "metadata.resourceVersion",
+                    "Invalid value: 0x0: must be specified for an update",
+                ));
+            }
+            Some(wanted) if Some(wanted) != have => {
+                return Err(conflict(
+                    target,
+                    "the object has been modified; please apply your changes to the latest version and try again",
+                ));
+            }
+            _ => {}
+        }
+        let uid = object
+            .pointer("/metadata/uid")
+            .and_then(Value::as_str)
+            .filter(|v| !v.is_empty());
+        let kept = current.pointer("/metadata/uid").and_then(Value::as_str);
+        if uid.is_some() && uid != kept {
             return Err(conflict(
                 target,
-                "the object has been modified; please apply your changes to the latest version and try again",
+                &format!(
+                    "Precondition failed: UID in precondition: {}, UID in object meta: {}",
+                    uid.unwrap_or_default(),
+                    kept.unwrap_or_default()
+                ),
             ));
         }
         if let (Some(old), Some(new)) = (current.get("roleRef"), object.get_mut("roleRef")) {
@@ -148,7 +246,7 @@ fn change(
                 return Err(unprocessable(
                     target,
                     kind,
-                    &name,
+                    name,
                     "roleRef",
                     "Invalid value: cannot change roleRef",
                 ));
@@ -164,29 +262,61 @@ fn change(
                 meta.insert(field.into(), kept);
             }
         }
+        Ok(())
     }
-    valid(target, kind, &name, &object)?;
-    escalation(store, kind, who, &name, &object)?;
-    // Server-side apply that creates needs the right to create, too.
-    let create = Target {
-        verb: "create".into(),
-        ..target.clone()
+}
+
+/// What a client may not say of an object that it creates is the server's.
+fn fresh(object: &mut Value) -> Result<(), Reply> {
+    let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return Ok(());
     };
-    if target.verb == "patch"
-        && current.is_none()
-        && !rbac::allowed(store, who, &create.attributes())
+    if meta
+        .get("resourceVersion")
+        .and_then(Value::as_str)
+        .is_some_and(|v| !v.is_empty())
     {
-        return Err(super::forbidden(who, &create));
+        return Err(bad(
+            "resourceVersion should not be set on objects to be created",
+        ));
     }
-    let code = if current.is_none() { 201 } else { 200 };
-    if dry {
-        return Ok((Reply::json(code, &whole(kind, &object)), false));
+    for field in [
+        "resourceVersion",
+        "uid",
+        "creationTimestamp",
+        "managedFields",
+    ] {
+        meta.remove(field);
     }
-    let stored = store.put(kind, object, &rfc3339(now));
-    if kind.resource == "clusterroles" {
-        store.aggregate();
+    Ok(())
+}
+
+/// An object without what it says of its type and its version.
+fn content(object: &Value, also: &[&str]) -> Value {
+    let mut object = object.clone();
+    if let Some(map) = object.as_object_mut() {
+        map.remove("kind");
+        map.remove("apiVersion");
     }
-    Ok((Reply::json(code, &whole(kind, &stored)), true))
+    if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        meta.remove("resourceVersion");
+        meta.remove("managedFields");
+        for field in also {
+            meta.remove(*field);
+        }
+    }
+    object
+}
+
+fn same(current: &Value, object: &Value) -> bool {
+    content(current, &[]) == content(object, &[])
+}
+
+/// Only what the garbage collector needs has changed, if anything: that is not
+/// checked for escalation.
+fn only_bookkeeping(current: &Value, object: &Value) -> bool {
+    let also = ["ownerReferences", "finalizers"];
+    content(current, &also) == content(object, &also)
 }
 
 /// Puts the path's namespace and name into the object, or refuses where they differ.
@@ -231,250 +361,7 @@ fn place(kind: &Kind, target: &Target, object: &mut Value) -> Result<(), Reply> 
     Ok(())
 }
 
-fn patched(target: &Target, request: &Request, current: Option<&Value>) -> Result<Value, Reply> {
-    let content_type = request
-        .header("content-type")
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
-    let text = String::from_utf8_lossy(&request.body);
-    if content_type == "application/apply-patch+yaml" {
-        if find(&target.query, "fieldManager").is_none() {
-            return Err(bad(
-                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-            ));
-        }
-        let patch: Value =
-            serde_saphyr::from_str(&text).map_err(|e| bad(&format!("error decoding YAML: {e}")))?;
-        let mut object = current.cloned().unwrap_or_else(|| json!({}));
-        merge(&mut object, &patch);
-        return Ok(object);
-    }
-    let current = current.ok_or_else(|| not_found(target))?;
-    let patch: Value =
-        serde_json::from_str(&text).map_err(|e| bad(&format!("error decoding patch: {e}")))?;
-    let mut object = current.clone();
-    match content_type.as_str() {
-        "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
-            merge(&mut object, &patch)
-        }
-        "application/json-patch+json" => {
-            for step in patch.as_array().into_iter().flatten() {
-                apply(&mut object, step)?;
-            }
-        }
-        _ => {
-            let message = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
-            return Err(status(415, "UnsupportedMediaType", message, json!({})));
-        }
-    }
-    Ok(object)
-}
-
-fn merge(into: &mut Value, patch: &Value) {
-    let (Some(map), Some(patch)) = (into.as_object_mut(), patch.as_object()) else {
-        *into = patch.clone();
-        return;
-    };
-    for (key, value) in patch {
-        if value.is_null() {
-            map.remove(key);
-        } else {
-            merge(map.entry(key.clone()).or_insert(Value::Null), value);
-        }
-    }
-}
-
-/// One step of a JSON patch: `test`, `add`, `replace`, `remove`.
-fn apply(object: &mut Value, step: &Value) -> Result<(), Reply> {
-    let field = |name: &str| step.get(name).and_then(Value::as_str).unwrap_or_default();
-    let (path, value) = (
-        field("path"),
-        step.get("value").cloned().unwrap_or_default(),
-    );
-    let failed = || {
-        status(
-            422,
-            "Invalid",
-            &format!(
-                "the server rejected our request due to an error in our request: {} {path}",
-                field("op")
-            ),
-            json!({}),
-        )
-    };
-    if field("op") == "test" {
-        return if object.pointer(path) == Some(&value) {
-            Ok(())
-        } else {
-            Err(failed())
-        };
-    }
-    let (parent, last) = path.rsplit_once('/').ok_or_else(failed)?;
-    let last = last.replace("~1", "/").replace("~0", "~");
-    let op = field("op");
-    match object.pointer_mut(parent) {
-        Some(Value::Object(map)) => match op {
-            "add" => drop(map.insert(last, value)),
-            "replace" if map.contains_key(&last) => drop(map.insert(last, value)),
-            "remove" => drop(map.remove(&last).ok_or_else(failed)?),
-            _ => return Err(failed()),
-        },
-        Some(Value::Array(list)) => {
-            let index = if last == "-" {
-                list.len()
-            } else {
-                last.parse().map_err(|_| failed())?
-            };
-            match op {
-                "add" if index <= list.len() => list.insert(index, value),
-                "replace" => *list.get_mut(index).ok_or_else(failed)? = value,
-                "remove" if index < list.len() => drop(list.remove(index)),
-                _ => return Err(failed()),
-            }
-        }
-        _ => return Err(failed()),
-    }
-    Ok(())
-}
-
-fn valid(target: &Target, kind: &Kind, name: &str, object: &Value) -> Result<(), Reply> {
-    if !kind.resource.ends_with("bindings") {
-        return Ok(());
-    }
-    let role_kind = object
-        .pointer("/roleRef/kind")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    if !(role_kind == "ClusterRole" || role_kind == "Role" && kind.namespaced) {
-        return Err(unprocessable(
-            target,
-            kind,
-            name,
-            "roleRef.kind",
-            "Unsupported value: supported values: \"ClusterRole\"",
-        ));
-    }
-    for subject in object
-        .get("subjects")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        let field = |f: &str| subject.get(f).and_then(Value::as_str).unwrap_or_default();
-        let group = if field("kind") == "ServiceAccount" {
-            ""
-        } else {
-            RBAC
-        };
-        let wrong_group = subject.get("apiGroup").is_some() && field("apiGroup") != group;
-        if wrong_group || !["User", "Group", "ServiceAccount"].contains(&field("kind")) {
-            return Err(unprocessable(
-                target,
-                kind,
-                name,
-                "subjects[0].apiGroup",
-                "Unsupported value",
-            ));
-        }
-        if field("name").is_empty() {
-            return Err(unprocessable(
-                target,
-                kind,
-                name,
-                "subjects[0].name",
-                "Required value",
-            ));
-        }
-        if field("kind") == "ServiceAccount" && field("namespace").is_empty() && !kind.namespaced {
-            return Err(unprocessable(
-                target,
-                kind,
-                name,
-                "subjects[0].namespace",
-                "Required value",
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Nobody grants what they do not hold, unless they may `bind` or `escalate`.
-fn escalation(
-    store: &Store,
-    kind: &Kind,
-    who: &Subject,
-    name: &str,
-    object: &Value,
-) -> Result<(), Reply> {
-    let namespace = object
-        .pointer("/metadata/namespace")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let may = |verb: &str, resource: &str, name: &str| {
-        let want = Attributes {
-            verb: verb.into(),
-            group: RBAC.into(),
-            resource: resource.into(),
-            namespace: namespace.into(),
-            name: name.into(),
-            path: None,
-        };
-        rbac::allowed(store, who, &want)
-    };
-    let lacking = match kind.resource {
-        "clusterroles" | "roles" if may("escalate", kind.resource, name) => Vec::new(),
-        "clusterroles" | "roles" => rbac::missing(store, who, Some(object), namespace),
-        "clusterrolebindings" | "rolebindings" => {
-            let role = object
-                .pointer("/roleRef/name")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            let resource =
-                if object.pointer("/roleRef/kind").and_then(Value::as_str) == Some("ClusterRole") {
-                    "clusterroles"
-                } else {
-                    "roles"
-                };
-            if may("bind", resource, role) {
-                Vec::new()
-            } else {
-                let found = rbac::role_of(store, object, namespace);
-                if found.is_none() {
-                    let missing = Target {
-                        group: RBAC.into(),
-                        resource: resource.into(),
-                        name: role.into(),
-                        ..Target::default()
-                    };
-                    return Err(not_found(&missing));
-                }
-                rbac::missing(store, who, found.as_deref(), namespace)
-            }
-        }
-        _ => Vec::new(),
-    };
-    if lacking.is_empty() {
-        return Ok(());
-    }
-    let message = format!(
-        "{} {name:?} is forbidden: user {:?} (groups={:?}) is attempting to grant RBAC permissions not currently held:\n{}",
-        kind.qualified(),
-        who.name,
-        who.groups,
-        lacking.join("\n")
-    );
-    Err(status(
-        403,
-        "Forbidden",
-        &message,
-        json!({"name": name, "group": kind.group, "kind": kind.resource}),
-    ))
-}
-
-fn bad(message: &str) -> Reply {
+pub(super) fn bad(message: &str) -> Reply {
     status(400, "BadRequest", message, Value::Null)
 }
 
@@ -487,7 +374,13 @@ fn conflict(target: &Target, why: &str) -> Reply {
     status(409, "Conflict", &message, details(target))
 }
 
-fn unprocessable(target: &Target, kind: &Kind, name: &str, field: &str, message: &str) -> Reply {
+pub(super) fn unprocessable(
+    target: &Target,
+    kind: &Kind,
+    name: &str,
+    field: &str,
+    message: &str,
+) -> Reply {
     let mut details = details(target);
     if let Some(map) = details.as_object_mut() {
         map.insert("name".into(), name.into());

@@ -13,3 +13,4 @@ mod eks;
 mod faults;
 mod kubernetes;
 mod mapping;
+mod provisioning;
