@@ -4,6 +4,7 @@
 //! The bindings are generated here, not taken from a client library, so that a
 //! component can say what no honest library would.
 
+#[cfg(not(feature = "provision"))]
 wit_bindgen::generate!({
     path: "../../../wit",
     world: "connector",
@@ -12,7 +13,18 @@ wit_bindgen::generate!({
     default_bindings_module: "guest",
 });
 
+#[cfg(feature = "provision")]
+wit_bindgen::generate!({
+    path: "../../../wit",
+    world: "provisioning-connector",
+    generate_all,
+    pub_export_macro: true,
+    default_bindings_module: "guest",
+});
+
 pub use baton::connector::types::*;
+#[cfg(feature = "provision")]
+pub use exports::baton::connector::provision::Plan;
 pub use exports::baton::connector::sync::{EntitlementPage, GrantPage, ObjectPage};
 
 use exports::baton::connector::{metadata, session, sync};
@@ -31,6 +43,14 @@ pub trait Plugin {
     fn list_objects(_kind: String, _page: Option<String>) -> Result<ObjectPage, Error> {
         Ok(page(vec![]))
     }
+    fn list_entitlements(_kind: String) -> Result<Vec<Entitlement>, Error> {
+        Ok(vec![])
+    }
+    fn list_grants(_kind: String) -> Result<Vec<Grant>, Error> {
+        Ok(vec![])
+    }
+    #[cfg(feature = "provision")]
+    fn plan(wish: Grant, revoke: bool) -> Result<Plan, Error>;
 }
 
 impl<T: Plugin> metadata::Guest for T {
@@ -56,19 +76,29 @@ impl<T: Plugin> sync::Guest for T {
     ) -> Result<ObjectPage, Error> {
         <T as Plugin>::list_objects(kind, page)
     }
-    fn list_entitlements(_kind: String, _page: Option<String>) -> Result<EntitlementPage, Error> {
+    fn list_entitlements(kind: String, _page: Option<String>) -> Result<EntitlementPage, Error> {
         Ok(EntitlementPage {
-            items: vec![],
+            items: <T as Plugin>::list_entitlements(kind)?,
             next: None,
             attributes: vec![],
         })
     }
-    fn list_grants(_kind: String, _page: Option<String>) -> Result<GrantPage, Error> {
+    fn list_grants(kind: String, _page: Option<String>) -> Result<GrantPage, Error> {
         Ok(GrantPage {
-            items: vec![],
+            items: <T as Plugin>::list_grants(kind)?,
             next: None,
             attributes: vec![],
         })
+    }
+}
+
+#[cfg(feature = "provision")]
+impl<T: Plugin> exports::baton::connector::provision::Guest for T {
+    fn plan_grant(wish: Grant) -> Result<Plan, Error> {
+        <T as Plugin>::plan(wish, false)
+    }
+    fn plan_revoke(wish: Grant) -> Result<Plan, Error> {
+        <T as Plugin>::plan(wish, true)
     }
 }
 
