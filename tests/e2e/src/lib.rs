@@ -9,5 +9,6 @@
 
 pub mod bombs;
 pub mod guests;
+pub mod harness;
 pub mod logs;
 pub mod ways_out;

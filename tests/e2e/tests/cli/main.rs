@@ -13,7 +13,8 @@ mod commands;
 mod credentials;
 mod faults;
 mod files;
-mod harness;
 mod main_job;
 mod reproducible;
 mod secrets;
+
+use e2e::harness;

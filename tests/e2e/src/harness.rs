@@ -20,9 +20,10 @@ use baton_host::plugin::{Approval, Lock, Plugin};
 use baton_host::sandbox::{Precompile, Sandbox, SandboxConfig};
 use baton_host::sync::{EVIDENCE_ASSET, Options, Phase, Progress};
 use cloud_sim::{ClusterSpec, Scenario, Sim, SimHandle};
-use e2e::guests;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::guests;
 
 /// The connector.
 pub fn plugin() -> PathBuf {
@@ -102,20 +103,24 @@ impl Host {
         host
     }
 
+    /// With a variable.
     pub fn set(mut self, name: &str, value: impl Into<String>) -> Host {
         self.env.insert(name.to_owned(), value.into());
         self
     }
 
+    /// Without one.
     pub fn unset(mut self, name: &str) -> Host {
         assert!(self.env.remove(name).is_some(), "{name} is not set anyway");
         self
     }
 
+    /// The value of a variable.
     pub fn value(&self, name: &str) -> &str {
         &self.env[name]
     }
 
+    /// The access file.
     pub fn file(&self) -> PathBuf {
         PathBuf::from(self.value("BATON_FILE"))
     }
@@ -187,8 +192,11 @@ impl Host {
 /// What a run said and how it ended.
 #[derive(Debug)]
 pub struct Run {
+    /// Its exit code.
     pub code: Option<i32>,
+    /// Standard output.
     pub out: String,
+    /// Standard error.
     pub err: String,
 }
 
@@ -243,15 +251,22 @@ pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
 
 /// The newest sync of an access file, decoded.
 pub struct Access {
+    /// All syncs of the file.
     pub syncs: Vec<SyncRun>,
+    /// Kinds.
     pub types: Vec<pb::ResourceType>,
+    /// Resources.
     pub resources: Vec<pb::Resource>,
+    /// Entitlements.
     pub entitlements: Vec<pb::Entitlement>,
+    /// Grants.
     pub grants: Vec<GrantRow>,
+    /// What is kept beside.
     pub evidence: Value,
 }
 
 impl Access {
+    /// Of a file.
     pub fn read(file: &Path) -> Access {
         let reader = Reader::open(file, &FileOptions::default()).unwrap();
         let view = reader.latest().unwrap();
@@ -378,7 +393,9 @@ impl Progress for Silent {
 
 /// A sync in this process.
 pub struct Quick {
+    /// What the sync says of itself.
     pub outcome: Outcome,
+    /// What it wrote.
     pub access: Access,
 }
 
@@ -388,6 +405,7 @@ impl Quick {
         Quick::with(sim.env(cluster))
     }
 
+    /// It must work.
     #[track_caller]
     pub fn sync(sim: &Sim, cluster: &str) -> Quick {
         Quick::try_sync(sim, cluster).unwrap_or_else(|error| panic!("{error:?}"))
