@@ -76,14 +76,20 @@ fn eks(write: &Write, reply: &Reply, created: bool) -> Verdict {
                 false => words,
             };
             Verdict::NotPermitted {
-                sentence: format!("AWS does not let this identity do `{action}`: {}", said(reply)),
+                sentence: format!(
+                    "AWS does not let this identity do `{action}`: {}",
+                    said(reply)
+                ),
                 hint: format!(
                     "add \"{action}\" to the policy of the role as `baton-host permissions --provisioning` prints it"
                 ),
             }
         }
         (401 | 403, _) => Verdict::NotPermitted {
-            sentence: format!("AWS does not take this identity's request: {code}: {}", said(reply)),
+            sentence: format!(
+                "AWS does not take this identity's request: {code}: {}",
+                said(reply)
+            ),
             hint: "look at the credentials with `baton-host check`".to_owned(),
         },
         (409 | 412, _) | (_, "ResourceInUseException") => Verdict::Conflict(said(reply)),
@@ -105,7 +111,10 @@ fn kubernetes(write: &Write, reply: &Reply) -> Verdict {
         ));
     }
     if message.contains("admission webhook") {
-        return Verdict::Refused(format!("an admission webhook of the cluster refuses `{words}`: {}", said(reply)));
+        return Verdict::Refused(format!(
+            "an admission webhook of the cluster refuses `{words}`: {}",
+            said(reply)
+        ));
     }
     match status {
         401 => Verdict::NotPermitted {
@@ -152,11 +161,23 @@ fn forbidden(write: &Write, reply: &Reply) -> Verdict {
     if reply.message().contains(ESCALATION) {
         let (resource, names, called) = match role(write, reply) {
             Some((kind, name)) => {
-                let resource = if kind == "Role" { "roles" } else { "clusterroles" };
+                let resource = if kind == "Role" {
+                    "roles"
+                } else {
+                    "clusterroles"
+                };
                 let called = format!("{resource}/{name}");
-                (resource, format!(", resourceNames: [{}]", quoted(&name)), called)
+                (
+                    resource,
+                    format!(", resourceNames: [{}]", quoted(&name)),
+                    called,
+                )
             }
-            None => ("clusterroles", String::new(), "the role of that binding".to_owned()),
+            None => (
+                "clusterroles",
+                String::new(),
+                "the role of that binding".to_owned(),
+            ),
         };
         return Verdict::NotPermitted {
             sentence: format!(
@@ -231,8 +252,13 @@ mod tests {
     #[test]
     fn the_escalation_check_names_verb_role_and_place() {
         let message = "rolebindings.rbac.authorization.k8s.io \"x\" is forbidden: user \"u\" (groups=[\"g\"]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"get\"]}";
-        let (sentence, hint) = denied(&binding(Some("dev"), "ClusterRole", "view"), &status(403, message));
-        assert!(sentence.starts_with("this identity lacks the verb `bind` on clusterroles/view in namespace dev"));
+        let (sentence, hint) = denied(
+            &binding(Some("dev"), "ClusterRole", "view"),
+            &status(403, message),
+        );
+        assert!(sentence.starts_with(
+            "this identity lacks the verb `bind` on clusterroles/view in namespace dev"
+        ));
         assert_eq!(
             hint,
             "add this rule: - {apiGroups: [rbac.authorization.k8s.io], resources: [clusterroles], resourceNames: [view], verbs: [bind]}"
@@ -245,19 +271,31 @@ mod tests {
     #[test]
     fn a_plain_refusal_names_verb_and_resource() {
         let message = "rolebindings.rbac.authorization.k8s.io is forbidden: User \"u\" cannot create resource";
-        let (sentence, hint) = denied(&binding(Some("dev"), "ClusterRole", "view"), &status(403, message));
-        assert!(sentence.starts_with("this identity lacks the verb `create` on rolebindings in namespace dev"));
-        assert!(hint.ends_with("{apiGroups: [rbac.authorization.k8s.io], resources: [rolebindings], verbs: [create]}"));
+        let (sentence, hint) = denied(
+            &binding(Some("dev"), "ClusterRole", "view"),
+            &status(403, message),
+        );
+        assert!(
+            sentence.starts_with(
+                "this identity lacks the verb `create` on rolebindings in namespace dev"
+            )
+        );
+        assert!(hint.ends_with(
+            "{apiGroups: [rbac.authorization.k8s.io], resources: [rolebindings], verbs: [create]}"
+        ));
         let update = Write::ReplaceAwsAuth { object: json!({}) };
         let (sentence, hint) = denied(&update, &status(403, "no"));
-        assert!(sentence.starts_with("this identity lacks the verb `update` on configmaps/aws-auth in namespace kube-system"));
+        assert!(sentence.starts_with(
+            "this identity lacks the verb `update` on configmaps/aws-auth in namespace kube-system"
+        ));
         assert!(hint.ends_with("{apiGroups: [\"\"], resources: [configmaps], resourceNames: [aws-auth], verbs: [update]}"));
     }
 
     #[test]
     fn the_webhook_of_aws_auth_speaks_as_the_cluster() {
         let update = Write::ReplaceAwsAuth { object: json!({}) };
-        let message = format!("admission webhook \"{WEBHOOK}.amazonaws.com\" denied the request: bad arn");
+        let message =
+            format!("admission webhook \"{WEBHOOK}.amazonaws.com\" denied the request: bad arn");
         let Verdict::Refused(sentence) = verdict(&update, &status(403, &message), false) else {
             unreachable!("a refusal")
         };
@@ -278,18 +316,43 @@ mod tests {
             policy: "q".to_owned(),
             scope: Scope::Cluster,
         };
-        let gone = aws(404, "ResourceNotFoundException", "The specified principalArn could not be found.");
-        assert!(matches!(verdict(&associate, &gone, true), Verdict::NotYet(_)));
-        assert!(matches!(verdict(&associate, &gone, false), Verdict::Conflict(_)));
-        let invalid = aws(400, "InvalidParameterException", "The specified principalArn is invalid: invalid principal.");
-        assert!(matches!(verdict(&associate, &invalid, false), Verdict::NotYet(_)));
-        let denied = aws(403, "AccessDeniedException", "User x is not authorized to perform: eks:AssociateAccessPolicy");
+        let gone = aws(
+            404,
+            "ResourceNotFoundException",
+            "The specified principalArn could not be found.",
+        );
+        assert!(matches!(
+            verdict(&associate, &gone, true),
+            Verdict::NotYet(_)
+        ));
+        assert!(matches!(
+            verdict(&associate, &gone, false),
+            Verdict::Conflict(_)
+        ));
+        let invalid = aws(
+            400,
+            "InvalidParameterException",
+            "The specified principalArn is invalid: invalid principal.",
+        );
+        assert!(matches!(
+            verdict(&associate, &invalid, false),
+            Verdict::NotYet(_)
+        ));
+        let denied = aws(
+            403,
+            "AccessDeniedException",
+            "User x is not authorized to perform: eks:AssociateAccessPolicy",
+        );
         let Verdict::NotPermitted { sentence, hint } = verdict(&associate, &denied, false) else {
             unreachable!("not permitted")
         };
         assert!(sentence.contains("`eks:AssociateAccessPolicy`"));
         assert!(hint.contains("permissions --provisioning"));
-        let tags = aws(403, "AccessDeniedException", "not authorized to perform: eks:TagResource on x");
+        let tags = aws(
+            403,
+            "AccessDeniedException",
+            "not authorized to perform: eks:TagResource on x",
+        );
         let Verdict::NotPermitted { hint, .. } = verdict(&associate, &tags, false) else {
             unreachable!("not permitted")
         };

@@ -214,7 +214,11 @@ pub fn line(list: &'static str, item: &Value) -> Option<Line> {
         found.map(|(_, value)| value)
     };
     let text = |name: &str| field(name).and_then(Value::as_str).unwrap_or_default();
-    let arn = text(if list == "mapRoles" { "rolearn" } else { "userarn" });
+    let arn = text(if list == "mapRoles" {
+        "rolearn"
+    } else {
+        "userarn"
+    });
     (!arn.is_empty()).then(|| Line {
         list,
         arn: arn.to_owned(),
@@ -332,7 +336,10 @@ impl Facts {
             facts.others = Some(others(cloud, &facts, iam).await?);
         }
         let removes = |write: &Write| {
-            matches!(write, Write::DeleteEntry { .. } | Write::ReplaceAwsAuth { .. })
+            matches!(
+                write,
+                Write::DeleteEntry { .. } | Write::ReplaceAwsAuth { .. }
+            )
         };
         if writes.iter().any(removes) {
             facts.bound = Some(bound(cloud).await?);
@@ -380,11 +387,7 @@ fn wanted(read: &Read, reply: Reply) -> Result<Value, UpstreamError> {
         },
         status => UpstreamError::Answer {
             what: what.to_owned(),
-            reason: format!(
-                "status {status} to `{}`: {}",
-                read.words(),
-                reply.message()
-            ),
+            reason: format!("status {status} to `{}`: {}", read.words(), reply.message()),
         },
     })
 }
@@ -426,7 +429,9 @@ pub async fn associations(
         let Some(body) = found(cloud, &read).await? else {
             return Ok(Vec::new());
         };
-        let list = body.get("associatedAccessPolicies").and_then(Value::as_array);
+        let list = body
+            .get("associatedAccessPolicies")
+            .and_then(Value::as_array);
         for item in list.into_iter().flatten() {
             let policy = item.get("policyArn").and_then(Value::as_str);
             let scope = item.get("accessScope");

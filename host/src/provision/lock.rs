@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::{OwnedMutexGuard, watch};
-use tokio::time::Instant;
 
+use super::clock::{self, Instant};
 use super::facts::Cloud;
 use crate::upstream::{Outcome, Read, Reply, UpstreamError, Upstreams};
 
@@ -150,7 +150,9 @@ impl Claim {
 }
 
 fn holder(lease: &Value) -> &str {
-    let holder = lease.pointer("/spec/holderIdentity").and_then(Value::as_str);
+    let holder = lease
+        .pointer("/spec/holderIdentity")
+        .and_then(Value::as_str);
     holder.unwrap_or_default()
 }
 
@@ -172,7 +174,7 @@ enum Attempt {
 /// [`LockError`], also when the time is over.
 pub async fn take<L: Leases>(leases: Arc<L>, claim: Claim) -> Result<Lock<L>, LockError> {
     let here = mutex(format!("{}|{}", claim.cluster, claim.principal));
-    let here = tokio::time::timeout_at(claim.until, here.lock_owned())
+    let here = clock::timeout_at(claim.until, here.lock_owned())
         .await
         .map_err(|_| LockError::Held("another order of this process".to_owned()))?;
     let name = claim.lease();
@@ -182,7 +184,7 @@ pub async fn take<L: Leases>(leases: Arc<L>, claim: Claim) -> Result<Lock<L>, Lo
         let found = leases.get(&name).await.map_err(LockError::Upstream)?;
         let (attempt, wait) = match found.status {
             200..=299 => {
-                let (lease, now) = (&found.body, Instant::now());
+                let (lease, now) = (&found.body, clock::now());
                 let lasts = lease.pointer("/spec/leaseDurationSeconds");
                 let lasts = lasts.and_then(Value::as_u64).unwrap_or(claim.seconds);
                 let since = match &seen {
@@ -221,7 +223,10 @@ pub async fn take<L: Leases>(leases: Arc<L>, claim: Claim) -> Result<Lock<L>, Lo
             status => {
                 return Err(LockError::Upstream(UpstreamError::Answer {
                     what: "the API server".to_owned(),
-                    reason: format!("status {status} to a look at the lease {name}: {}", found.message()),
+                    reason: format!(
+                        "status {status} to a look at the lease {name}: {}",
+                        found.message()
+                    ),
                 }));
             }
         };
@@ -243,10 +248,10 @@ pub async fn take<L: Leases>(leases: Arc<L>, claim: Claim) -> Result<Lock<L>, Lo
                     )),
                 });
             }
-            Attempt::Lost if Instant::now() >= claim.until => {
+            Attempt::Lost if clock::now() >= claim.until => {
                 return Err(LockError::Held("others, one after another".to_owned()));
             }
-            Attempt::Lost => tokio::time::sleep(wait).await,
+            Attempt::Lost => clock::sleep(wait).await,
         }
     }
 }
@@ -275,9 +280,9 @@ fn hold<L: Leases>(leases: Arc<L>, claim: Claim, name: String, lease: Value) -> 
     let (renewing, called, identity) = (leases.clone(), name.clone(), claim.identity.clone());
     let renewal = tokio::spawn(async move {
         let mut lease = lease;
-        let mut good = Instant::now();
+        let mut good = clock::now();
         loop {
-            tokio::time::sleep(life / 3).await;
+            clock::sleep(life / 3).await;
             let now = format!("{:.6}", jiff::Timestamp::now());
             if let Some(spec) = lease.get_mut("spec").and_then(Value::as_object_mut) {
                 spec.insert("renewTime".to_owned(), now.into());
@@ -285,18 +290,22 @@ fn hold<L: Leases>(leases: Arc<L>, claim: Claim, name: String, lease: Value) -> 
             match renewing.replace(&called, lease.clone()).await {
                 Ok(Outcome::Answered(reply)) if reply.is_success() => {
                     lease = reply.body;
-                    good = Instant::now();
+                    good = clock::now();
                     continue;
                 }
                 Ok(Outcome::Answered(reply)) if matches!(reply.status, 404 | 409) => {
                     // Ours all the same, if only an answer was lost.
                     match renewing.get(&called).await {
-                        Ok(found) if found.is_success() && holder(&found.body) == claim.identity => {
+                        Ok(found)
+                            if found.is_success() && holder(&found.body) == claim.identity =>
+                        {
                             lease = found.body;
                         }
                         Ok(found) if found.is_success() => {
                             let by = crate::sandbox::clean(holder(&found.body), 200);
-                            let _ = tell.send(Some(format!("{by} has taken the lease kube-system/{called}")));
+                            let _ = tell.send(Some(format!(
+                                "{by} has taken the lease kube-system/{called}"
+                            )));
                             return;
                         }
                         _ => {}
@@ -304,7 +313,7 @@ fn hold<L: Leases>(leases: Arc<L>, claim: Claim, name: String, lease: Value) -> 
                 }
                 _ => {}
             }
-            if good.elapsed() >= life {
+            if clock::since(good) >= life {
                 let _ = tell.send(Some(format!(
                     "the lease kube-system/{called} could not be renewed for {} s",
                     life.as_secs()
@@ -362,3 +371,6 @@ impl<L: Leases> Lock<L> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@
 mod answer;
 pub mod audit;
 mod check;
+mod clock;
 mod facts;
 mod lock;
 mod plans;
@@ -29,13 +30,13 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::job::{self, Connection, Job};
 use crate::sandbox::contract::types::{self, Setting};
 use crate::sandbox::{CallError, Observer, Sandbox, World};
 use crate::upstream::UpstreamError;
 use crate::upstream::rights::{Granted, Group};
+use clock::Instant;
 use lock::{Claim, Lock, LockError};
 use plans::Sandboxed;
 use rounds::{Ended, Progress, Run};
@@ -357,7 +358,7 @@ pub async fn provision(
     guard: &Guard,
     observer: Arc<dyn Observer>,
 ) -> Result<Done, ProvisionError> {
-    let until = Instant::now() + DEADLINE;
+    let until = clock::now() + DEADLINE;
     let component = &job.plugin.component;
     let granted = granted(job)?;
     let cluster = connection.upstreams.describe_cluster().await?;
@@ -428,7 +429,7 @@ pub async fn provision(
     drop(ends);
     if let Some(lock) = lock {
         // An order is over when it is over, whatever the lease says.
-        let _ = tokio::time::timeout(Duration::from_secs(5), lock.release()).await;
+        let _ = clock::timeout(Duration::from_secs(5), lock.release()).await;
     }
     result
 }
@@ -486,10 +487,16 @@ fn admit(
         );
     }
     let wish = Wish::parse(descriptor, order)?;
-    if let Some(reason) = guard
-        .protect
-        .reason(&order.entitlement, &order.principal())
-    {
+    let types::Grant { on, slug, .. } = &order.wish;
+    if order.entitlement != format!("{}:{}:{slug}", on.kind, on.id) {
+        // The guard looks at the one and the check at the other.
+        return refused(
+            Rule::Entitlement,
+            "the order names one entitlement and wishes for another".to_owned(),
+            None,
+        );
+    }
+    if let Some(reason) = guard.protect.reason(&order.entitlement, &order.principal()) {
         return refused(Rule::Protected, reason, None);
     }
     if let Some(iam) = wish.iam() {
@@ -497,21 +504,29 @@ fn admit(
         let Some(own) = Iam::of_caller(caller) else {
             return refused(
                 Rule::Own,
-                format!("the host runs as {caller}, which is neither a role nor a user, so its own access cannot be told from others'"),
+                format!(
+                    "the host runs as {caller}, which is neither a role nor a user, so its own access cannot be told from others'"
+                ),
                 Some("run it with a role of its own (provisioning-role-arn)"),
             );
         };
         if own.is(iam) {
             return refused(
                 Rule::Own,
-                format!("{} is the identity that the host acts as; it never changes its own access", iam.arn),
+                format!(
+                    "{} is the identity that the host acts as; it never changes its own access",
+                    iam.arn
+                ),
                 Some("let somebody else do that"),
             );
         }
         if own.partition != iam.partition {
             return refused(
                 Rule::Principal,
-                format!("{} is of partition {}, and the cluster is in {}", iam.arn, iam.partition, own.partition),
+                format!(
+                    "{} is of partition {}, and the cluster is in {}",
+                    iam.arn, iam.partition, own.partition
+                ),
                 None,
             );
         }
@@ -570,7 +585,7 @@ impl Ends {
             };
             let reason = tokio::select! {
                 () = stop.stopped() => (Cause::Stopped, "stopped".to_owned()),
-                () = tokio::time::sleep_until(until) => (
+                () = clock::sleep_until(until) => (
                     Cause::Deadline,
                     format!("the order was not done after {} s", DEADLINE.as_secs()),
                 ),
@@ -587,3 +602,6 @@ impl Drop for Ends {
         self.watcher.abort();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
 
 use super::answer::{Verdict, verdict};
 use super::audit::Event;
 use super::check::{self, Checked, Effect, Problem, Step};
+use super::clock::{self, Instant};
 use super::facts::{Cloud, Facts};
 use super::plans::{Plans, sentences, within_limits};
 use super::rows::Rows;
@@ -165,12 +165,7 @@ impl Backoff {
 /// Whether two changes lead to the same.
 fn same(one: &Checked, two: &Checked) -> bool {
     match (&one.effect, &two.effect) {
-        (
-            Effect::Entry { after, .. },
-            Effect::Entry {
-                after: again, ..
-            },
-        ) => after == again,
+        (Effect::Entry { after, .. }, Effect::Entry { after: again, .. }) => after == again,
         (
             Effect::Association { policy, after, .. },
             Effect::Association {
@@ -179,9 +174,14 @@ fn same(one: &Checked, two: &Checked) -> bool {
                 ..
             },
         ) => policy == other && after == again,
-        (Effect::Binding { place, after, .. }, Effect::Binding { place: other, after: again, .. }) => {
-            place == other && after.is_some() == again.is_some()
-        }
+        (
+            Effect::Binding { place, after, .. },
+            Effect::Binding {
+                place: other,
+                after: again,
+                ..
+            },
+        ) => place == other && after.is_some() == again.is_some(),
         (Effect::AwsAuth { after, .. }, Effect::AwsAuth { after: again, .. }) => after == again,
         _ => false,
     }
@@ -268,9 +268,14 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                         return Err(bad(&why));
                     }
                     if misfits > 2 * MISFITS {
-                        return Err(failed(Cause::Conflict, format!("what the connector plans and what is read do not agree: {why}")));
+                        return Err(failed(
+                            Cause::Conflict,
+                            format!(
+                                "what the connector plans and what is read do not agree: {why}"
+                            ),
+                        ));
                     }
-                    self.unless(sleep(wait.next())).await?;
+                    self.unless(clock::sleep(wait.next())).await?;
                     continue;
                 }
             };
@@ -304,13 +309,15 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                 }
             }
             if self.lags(&checked)? {
-                self.unless(sleep(wait.next())).await?;
+                self.unless(clock::sleep(wait.next())).await?;
                 continue;
             }
             if self.progress.rounds == ROUNDS {
                 return Err(failed(
                     Cause::Conflict,
-                    format!("others change the same objects: the wish is not true after {ROUNDS} rounds"),
+                    format!(
+                        "others change the same objects: the wish is not true after {ROUNDS} rounds"
+                    ),
                 ));
             }
             self.progress.rounds += 1;
@@ -319,7 +326,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                 match self.send(change, summary).await? {
                     Sent::Made => wait = Backoff::new(),
                     Sent::Conflict => {
-                        self.unless(sleep(wait.next())).await?;
+                        self.unless(clock::sleep(wait.next())).await?;
                         break;
                     }
                 }
@@ -375,7 +382,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
             else {
                 continue;
             };
-            if made.at.elapsed() < LAG {
+            if clock::since(made.at) < LAG {
                 return Ok(true);
             }
             if made.again {
@@ -467,7 +474,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
     async fn send(&mut self, change: Checked, summary: &str) -> Result<Sent, ProvisionError> {
         let token = self.token();
         let mut shown = self.applied(&change, summary, &token, false, "");
-        let (begun, mut wait, mut tries) = (Instant::now(), Backoff::new(), 0);
+        let (begun, mut wait, mut tries) = (clock::now(), Backoff::new(), 0);
         let mut unknown = false;
         loop {
             tries += 1;
@@ -477,13 +484,22 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     self.noted(Event::Request, &shown, None, Some(&error.to_string()));
-                    return self.no(&change, shown, failed(Cause::Unavailable, error.to_string()));
+                    return self.no(
+                        &change,
+                        shown,
+                        failed(Cause::Unavailable, error.to_string()),
+                    );
                 }
             };
             match outcome {
                 Outcome::Answered(reply) => {
                     let message = (!reply.is_success()).then(|| reply.message().to_owned());
-                    self.noted(Event::Request, &shown, Some(reply.status), message.as_deref());
+                    self.noted(
+                        Event::Request,
+                        &shown,
+                        Some(reply.status),
+                        message.as_deref(),
+                    );
                     let created = self.created();
                     match verdict(&change.write, &reply, created) {
                         Verdict::Done => {
@@ -505,11 +521,11 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                             return Ok(Sent::Conflict);
                         }
                         Verdict::NotYet(why) => {
-                            if begun.elapsed() >= NOT_YET {
+                            if clock::since(begun) >= NOT_YET {
                                 let error = failed(Cause::Refused, why);
                                 return self.no(&change, shown, error);
                             }
-                            self.unless(sleep(wait.next())).await?;
+                            self.unless(clock::sleep(wait.next())).await?;
                         }
                         Verdict::Unavailable(why) => {
                             let error = failed(Cause::Unavailable, why);
@@ -539,7 +555,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                         }
                         Some(Standing::Before) if tries < ATTEMPTS => {
                             // It may still be on its way.
-                            if let Err(ended) = self.unless(sleep(wait.next())).await {
+                            if let Err(ended) = self.unless(clock::sleep(wait.next())).await {
                                 shown.result = "outcome unknown".to_owned();
                                 self.made(change, shown, false);
                                 return Err(ended);
@@ -570,7 +586,11 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
     }
 
     /// A conflict after a request without an answer.
-    async fn resolve(&mut self, change: Checked, mut shown: Applied) -> Result<Sent, ProvisionError> {
+    async fn resolve(
+        &mut self,
+        change: Checked,
+        mut shown: Applied,
+    ) -> Result<Sent, ProvisionError> {
         match self.looked(&change.effect).await {
             Some(Standing::After(_)) => {
                 shown.result = "sent, and found made".to_owned();
@@ -600,7 +620,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
         self.progress.made.push(Made {
             checked,
             sure,
-            at: Instant::now(),
+            at: clock::now(),
             again,
         });
     }
@@ -621,9 +641,10 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
             ProvisionError::Failed { what, .. } => what.clone(),
             other => other.to_string(),
         };
-        self.progress
-            .warnings
-            .push(format!("{} is not used any more and stays: {why}", change.object));
+        self.progress.warnings.push(format!(
+            "{} is not used any more and stays: {why}",
+            change.object
+        ));
         shown.result = format!("failed: {why}");
         self.progress.shown.push(shown);
         self.progress.given_up.push(change.write.clone());
@@ -632,11 +653,10 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
 
     /// Whether a cleanup met a conflict before.
     fn given_up_twice(&self, change: &Checked) -> bool {
-        let conflicts = self
-            .progress
-            .shown
-            .iter()
-            .filter(|shown| shown.object == change.object && shown.result.starts_with("conflict"));
+        let conflicts =
+            self.progress.shown.iter().filter(|shown| {
+                shown.object == change.object && shown.result.starts_with("conflict")
+            });
         conflicts.count() >= 2
     }
 
@@ -664,7 +684,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
             outcome = &mut work => return outcome,
             Ok(_) = ended.wait_for(Option::is_some) => {}
         }
-        timeout(GRACE, work).await.unwrap_or_else(|_| {
+        clock::timeout(GRACE, work).await.unwrap_or_else(|_| {
             Ok(Outcome::Unknown(UpstreamError::Answer {
                 what: self.upstream(write),
                 reason: "nothing before the order was stopped".to_owned(),
@@ -676,12 +696,12 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
     async fn looked(&self, effect: &Effect) -> Option<Standing> {
         let mut wait = Backoff::new();
         for _ in 0..4 {
-            match timeout(GRACE, standing(self.cloud, effect)).await {
+            match clock::timeout(GRACE, standing(self.cloud, effect)).await {
                 Ok(Ok(standing)) => return Some(standing),
                 Ok(Err(error)) => tracing::debug!(%error, "the outcome cannot be looked at"),
                 Err(_) => {}
             }
-            sleep(wait.next()).await;
+            clock::sleep(wait.next()).await;
         }
         None
     }
@@ -700,7 +720,13 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
     }
 
     /// Writes a row about what happened already.
-    pub(super) fn noted(&self, event: Event, shown: &Applied, status: Option<u16>, message: Option<&str>) {
+    pub(super) fn noted(
+        &self,
+        event: Event,
+        shown: &Applied,
+        status: Option<u16>,
+        message: Option<&str>,
+    ) {
         let message = message.map(|text| crate::sandbox::clean(text, 1000));
         if let Err(error) = self.written(event, shown, status, message.as_deref()) {
             tracing::error!("{error}");

@@ -8,11 +8,11 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout_at};
 
 use super::answer::{Verdict, verdict};
 use super::audit::Event;
 use super::check::{Checked, Effect};
+use super::clock;
 use super::facts::{self, Cloud, Entry, list_of, subjects};
 use super::plans::Plans;
 use super::rounds::{Backoff, Made, Run, failed};
@@ -45,7 +45,10 @@ fn entry_is(found: Option<&Entry>, wanted: Option<&Entry>) -> bool {
 }
 
 fn text<'a>(object: &'a Value, path: &str) -> &'a str {
-    object.pointer(path).and_then(Value::as_str).unwrap_or_default()
+    object
+        .pointer(path)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// Looks at the object of a change.
@@ -66,7 +69,11 @@ pub async fn standing(cloud: &impl Cloud, effect: &Effect) -> Result<Standing, U
         } => {
             let found = facts::entry(cloud, principal).await?;
             let found = found.as_ref();
-            of(entry_is(found, after.as_ref()), entry_is(found, before.as_ref()), None)
+            of(
+                entry_is(found, after.as_ref()),
+                entry_is(found, before.as_ref()),
+                None,
+            )
         }
         Effect::Association {
             principal,
@@ -88,7 +95,8 @@ pub async fn standing(cloud: &impl Cloud, effect: &Effect) -> Result<Standing, U
             let same = |wanted: &Option<Value>| match (&found, wanted) {
                 (None, None) => true,
                 (Some(found), Some(wanted)) => {
-                    subjects(found) == subjects(wanted) && found.get("roleRef") == wanted.get("roleRef")
+                    subjects(found) == subjects(wanted)
+                        && found.get("roleRef") == wanted.get("roleRef")
                 }
                 _ => false,
             };
@@ -190,11 +198,21 @@ fn binding(
         (Some(before), None) => {
             let mut object = before.clone();
             let members = object.as_object_mut()?;
-            members.insert("apiVersion".to_owned(), "rbac.authorization.k8s.io/v1".into());
+            members.insert(
+                "apiVersion".to_owned(),
+                "rbac.authorization.k8s.io/v1".into(),
+            );
             members.insert("kind".to_owned(), place.kind().into());
             if let Some(metadata) = members.get_mut("metadata").and_then(Value::as_object_mut) {
                 // What the API server gives to each object anew.
-                for name in ["uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "selfLink"] {
+                for name in [
+                    "uid",
+                    "resourceVersion",
+                    "creationTimestamp",
+                    "managedFields",
+                    "generation",
+                    "selfLink",
+                ] {
                     metadata.remove(name);
                 }
             }
@@ -205,7 +223,10 @@ fn binding(
         }
         (Some(before), Some(after)) => {
             let version = text(now?, "/metadata/resourceVersion");
-            let mut patch = vec![Op::Test("/metadata/resourceVersion".to_owned(), version.into())];
+            let mut patch = vec![Op::Test(
+                "/metadata/resourceVersion".to_owned(),
+                version.into(),
+            )];
             // Back to where each was, the first first.
             let mut kept = subjects(after).into_iter().peekable();
             for (at, subject) in subjects(before).into_iter().enumerate() {
@@ -244,10 +265,10 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
         let error = match made.is_empty() {
             true => error,
             false => {
-                let until = Instant::now() + ALL;
+                let until = clock::now() + ALL;
                 for made in made.iter().rev() {
                     let object = described(&made.checked);
-                    match timeout_at(until, self.take_back(made)).await {
+                    match clock::timeout_at(until, self.take_back(made)).await {
                         Ok(Ok(Back::Undone)) => undone.push(object),
                         Ok(Ok(Back::NeverMade)) => {}
                         Ok(Err(why)) => left.push(format!("{object} ({why})")),
@@ -281,12 +302,16 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
             let now = match standing(self.cloud, effect).await {
                 Ok(Standing::After(now)) => now,
                 Ok(Standing::Before) if !slow => {
-                    return Ok(if made.sure { Back::Undone } else { Back::NeverMade });
+                    return Ok(if made.sure {
+                        Back::Undone
+                    } else {
+                        Back::NeverMade
+                    });
                 }
                 // EKS may not show yet what it did.
                 Ok(Standing::Before) if looks < LOOKS => {
                     looks += 1;
-                    sleep(wait.next()).await;
+                    clock::sleep(wait.next()).await;
                     continue;
                 }
                 Ok(Standing::Before) if !made.sure => return Ok(Back::NeverMade),
@@ -294,7 +319,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                 Ok(Standing::Other) => return Err("somebody else has changed it since".to_owned()),
                 Err(error) => {
                     why = error.to_string();
-                    sleep(wait.next()).await;
+                    clock::sleep(wait.next()).await;
                     continue;
                 }
             };
@@ -319,7 +344,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                 Err(None) => {}
             }
             why = "the upstream does not answer as it should".to_owned();
-            sleep(wait.next()).await;
+            clock::sleep(wait.next()).await;
         }
         Err(why)
     }

@@ -98,19 +98,24 @@ impl Iam {
         };
         let letter = |b: u8| b.is_ascii_alphanumeric() || b"+=,.@_-".contains(&b);
         let (path, name) = match name_with_path.rsplit_once('/') {
-            Some((path, name)) => (path, name),
-            None => ("", name_with_path),
+            Some((path, name)) => (Some(path), name),
+            None => (None, name_with_path),
         };
+        let path_is_sound = path.is_none_or(|path| {
+            path.len() <= 512
+                && path.bytes().all(|b| b.is_ascii_graphic())
+                && path.split('/').all(|part| !part.is_empty())
+        });
         let sound = partition.starts_with("aws")
-            && partition.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+            && partition
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b == b'-')
             && account.len() == 12
             && account.bytes().all(|b| b.is_ascii_digit())
             && !name.is_empty()
             && name.len() <= 64
             && name.bytes().all(letter)
-            && path.len() <= 512
-            && path.bytes().all(|b| b.is_ascii_graphic())
-            && (path.is_empty() || path.split('/').all(|part| !part.is_empty()));
+            && path_is_sound;
         sound.then(|| Iam {
             arn: arn.to_owned(),
             partition: (*partition).to_owned(),
@@ -156,7 +161,12 @@ impl Iam {
     #[must_use]
     pub fn canonical(&self) -> String {
         match self.role {
-            true => format!("arn:{}:iam::{}:role/{}", self.partition, self.account, self.name()),
+            true => format!(
+                "arn:{}:iam::{}:role/{}",
+                self.partition,
+                self.account,
+                self.name()
+            ),
             false => self.arn.clone(),
         }
     }
@@ -229,7 +239,10 @@ impl Wish {
         let Some(grammar) = kind_of(&on.kind, "access") else {
             return Err(refused(
                 Rule::Entitlement,
-                format!("entitlements of kind `{}` cannot be granted or revoked", shown(&on.kind)),
+                format!(
+                    "entitlements of kind `{}` cannot be granted or revoked",
+                    shown(&on.kind)
+                ),
             ));
         };
         let access = access(grammar, &on.id, slug).ok_or_else(|| {
@@ -249,17 +262,27 @@ impl Wish {
                         "a {} is nobody in Kubernetes: the IAM role that its people assume is; name that role",
                         principal.kind
                     ),
-                    kind => format!("access cannot be given to or taken from a `{}`", shown(kind)),
+                    kind => format!(
+                        "access cannot be given to or taken from a `{}`",
+                        shown(kind)
+                    ),
                 },
             ));
         };
         let who = who(grammar, principal).ok_or_else(|| {
             refused(
                 Rule::Principal,
-                format!("`{}` is no id of a {}", shown(&principal.id), shown(&principal.kind)),
+                format!(
+                    "`{}` is no id of a {}",
+                    shown(&principal.id),
+                    shown(&principal.kind)
+                ),
             )
         })?;
-        if matches!((&access, &who), (Access::Policy { .. }, Who::Account { .. })) {
+        if matches!(
+            (&access, &who),
+            (Access::Policy { .. }, Who::Account { .. })
+        ) {
             return Err(refused(
                 Rule::Principal,
                 "EKS assigns access policies to IAM users and roles only; bind a role to the service account instead"
@@ -441,11 +464,21 @@ mod tests {
             ("kubernetes-role", "all/r", "all:member", "none"),
             ("kubernetes-role", "r", "member", "none"),
             ("eks-access-policy", POLICY, "assigned:cluster", "*"),
-            ("eks-access-policy", POLICY, "assigned:namespace/cluster", "cluster"),
+            (
+                "eks-access-policy",
+                POLICY,
+                "assigned:namespace/cluster",
+                "cluster",
+            ),
             ("eks-access-policy", POLICY, "assigned:dev-*", "dev-*"),
             ("eks-access-policy", POLICY, "assigned:", "none"),
             ("eks-access-policy", POLICY, "cluster", "none"),
-            ("eks-access-policy", "arn:aws:iam::aws:policy/x", "assigned:cluster", "none"),
+            (
+                "eks-access-policy",
+                "arn:aws:iam::aws:policy/x",
+                "assigned:cluster",
+                "none",
+            ),
             ("anything", "view", "all:member", "none"),
         ] {
             assert_eq!(scope(grammar, id, slug), want, "{grammar} {id} {slug}");
@@ -484,6 +517,9 @@ mod tests {
         let two = Iam::parse("arn:aws:iam::111122223333:role/b/x").unwrap();
         assert_ne!(one.own_group(), two.own_group());
         assert_eq!(one.own_group().len(), "baton-host:".len() + 32);
-        assert!(one.own_group().ends_with(one.own_username().trim_start_matches("baton-host-")));
+        assert!(
+            one.own_group()
+                .ends_with(one.own_username().trim_start_matches("baton-host-"))
+        );
     }
 }

@@ -61,7 +61,9 @@ impl Reply {
     pub fn code(&self) -> &str {
         let field = |name: &str| self.body.get(name).and_then(Value::as_str);
         // `code` is a number in a Status.
-        field("code").or_else(|| field("reason")).unwrap_or_default()
+        field("code")
+            .or_else(|| field("reason"))
+            .unwrap_or_default()
     }
 
     /// The upstream's own words.
@@ -166,12 +168,6 @@ impl Upstreams {
         *described = std::sync::Arc::default();
     }
 
-    /// The name under which the plugin knows an upstream of a kind.
-    pub(crate) fn name_of(&self, kind: Kind) -> String {
-        let granted = self.0.granted.iter().find(|granted| granted.kind == kind);
-        granted.map_or_else(|| kind.to_string(), |granted| granted.name.clone())
-    }
-
     /// Reads something now.
     ///
     /// # Errors
@@ -209,8 +205,15 @@ impl Upstreams {
         if dry_run {
             path.push_str("?dryRun=All");
         }
-        self.send(write.kind(), write.words(), write.method(), path, body, write.content_type())
-            .await
+        self.send(
+            write.kind(),
+            write.words(),
+            write.method(),
+            path,
+            body,
+            write.content_type(),
+        )
+        .await
     }
 
     /// Creates a lease in `kube-system`.

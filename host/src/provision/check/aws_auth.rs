@@ -52,7 +52,9 @@ impl World<'_> {
             (true, Edit::Grouped) => {
                 self.role()?;
                 if self.facts.entry.is_some() {
-                    return moved("a line of aws-auth changes that the principal's access entry overrides");
+                    return moved(
+                        "a line of aws-auth changes that the principal's access entry overrides",
+                    );
                 }
             }
             (false, Edit::Removed) => {
@@ -208,7 +210,9 @@ pub fn edit(iam: &Iam, list: &'static str, old: &str, new: &str) -> Result<(Edit
     if before.len() == after.len() + 1 {
         let at = one_more(&after, &before).ok_or_else(|| touches(list))?;
         if before.get(at) != Some(&ours) {
-            return Err("an item goes out of aws-auth that is not ours for the principal".to_owned());
+            return Err(
+                "an item goes out of aws-auth that is not ours for the principal".to_owned(),
+            );
         }
         let whole = Some(old).filter(|_| after.is_empty() && nothing(new));
         let run = whole.or_else(|| runs(new, old).find(|run| names_us(iam, run)));
@@ -277,7 +281,11 @@ fn ours(iam: &Iam, list: &str) -> Value {
 }
 
 fn field(list: &str) -> &'static str {
-    if list == "mapRoles" { "rolearn" } else { "userarn" }
+    if list == "mapRoles" {
+        "rolearn"
+    } else {
+        "userarn"
+    }
 }
 
 /// Where the longer list has one item more.
@@ -294,6 +302,7 @@ fn nothing(text: &str) -> bool {
 /// The runs of bytes, each of which makes the longer text the shorter one when
 /// it is taken out.
 fn runs<'a>(short: &'a str, long: &'a str) -> impl Iterator<Item = &'a str> {
+    // The last place first: that is where lines begin and end with themselves.
     let (a, b) = (short.as_bytes(), long.as_bytes());
     let more = b.len().saturating_sub(a.len());
     let head = a.iter().zip(b).take_while(|(a, b)| a == b).count();
@@ -305,7 +314,7 @@ fn runs<'a>(short: &'a str, long: &'a str) -> impl Iterator<Item = &'a str> {
         .count();
     let first = a.len() - tail;
     let possible = if more == 0 { 1..=0 } else { first..=head };
-    possible.filter_map(move |at| long.get(at..at + more))
+    possible.rev().filter_map(move |at| long.get(at..at + more))
 }
 
 /// What stands in a text instead of a word for nothing.

@@ -141,7 +141,9 @@ impl World<'_> {
         self.role()?;
         let before = self.binding(&place)?;
         let all = subjects(&before);
-        let label = before.pointer("/metadata/labels").and_then(|l| l.get(LABEL.0));
+        let label = before
+            .pointer("/metadata/labels")
+            .and_then(|l| l.get(LABEL.0));
         let ours = self.wish.place().as_ref() == Some(&place)
             && label.and_then(Value::as_str) == Some(LABEL.1);
         if !ours {
@@ -207,9 +209,12 @@ impl World<'_> {
             let [Op::Test(tested, value), Op::Remove(removed)] = pair else {
                 return bad("a patch that is more than subjects taken away");
             };
-            let at = tested.strip_prefix("/subjects/").filter(|_| tested == removed);
+            let at = tested
+                .strip_prefix("/subjects/")
+                .filter(|_| tested == removed);
             let at = at.and_then(|digits| digits.parse::<usize>().ok());
-            let Some(at) = at.filter(|at| *at < last && *tested == format!("/subjects/{at}")) else {
+            let Some(at) = at.filter(|at| *at < last && *tested == format!("/subjects/{at}"))
+            else {
                 return bad("a patch that is more than subjects taken away, the last first");
             };
             if !self.is_own(&place, value) {

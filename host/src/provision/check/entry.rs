@@ -88,7 +88,9 @@ impl World<'_> {
         }
         let refused = ["system:", "eks:", "aws:", "amazon:", "iam:"];
         if refused.iter().any(|p| line.username.starts_with(p)) {
-            return moved("a new access entry cannot have the user name that aws-auth gives the principal");
+            return moved(
+                "a new access entry cannot have the user name that aws-auth gives the principal",
+            );
         }
         let username = Some(line.username.clone()).filter(|name| !name.is_empty());
         Ok((groups, username))
@@ -100,7 +102,9 @@ impl World<'_> {
             return bad("the groups of an access entry change, and the wish is to revoke");
         }
         if matches!(self.wish.access, Access::Policy { .. }) {
-            return bad("the groups of an access entry change, and the wish is for an access policy");
+            return bad(
+                "the groups of an access entry change, and the wish is for an access policy",
+            );
         }
         let Some(before) = self.facts.entry.clone() else {
             return moved("the principal has no access entry");
@@ -116,7 +120,9 @@ impl World<'_> {
         }
         wanted.push(own);
         if groups != wanted {
-            return moved("the groups of the access entry are not what they are, and the principal's own");
+            return moved(
+                "the groups of the access entry are not what they are, and the principal's own",
+            );
         }
         let after = Entry {
             groups: wanted.clone(),
@@ -153,13 +159,17 @@ impl World<'_> {
         }
         let own = iam.own_group();
         if before.groups.iter().any(|group| *group != own) {
-            return bad("an access entry is deleted that has other groups than the principal's own");
+            return bad(
+                "an access entry is deleted that has other groups than the principal's own",
+            );
         }
         if !self.facts.associations.is_empty() {
             return moved("an access entry is deleted that has access policies");
         }
         if !self.facts.lines_of(&iam).is_empty() {
-            return bad("an access entry is deleted, and the principal's line in aws-auth would count again");
+            return bad(
+                "an access entry is deleted, and the principal's line in aws-auth would count again",
+            );
         }
         let given = [Mapped {
             principal: iam.arn.clone(),
@@ -239,7 +249,9 @@ impl World<'_> {
             _ => return moved("an access policy whose scope would be replaced"),
         };
         if scope != wanted || wanted == Scope::Namespaces(Vec::new()) {
-            return moved("the scope of an access policy is not what it is with the one difference");
+            return moved(
+                "the scope of an access policy is not what it is with the one difference",
+            );
         }
         Ok(self.associated(&iam, policy, before, Some(wanted)))
     }
@@ -253,7 +265,11 @@ impl World<'_> {
         match (&before, namespace) {
             (Some(Scope::Cluster), None) => {}
             (Some(Scope::Namespaces(all)), Some(one)) if all.iter().all(|name| *name == one) => {}
-            _ => return moved("an access policy is taken away whose scope holds more than the wish, or less"),
+            _ => {
+                return moved(
+                    "an access policy is taken away whose scope holds more than the wish, or less",
+                );
+            }
         }
         Ok(self.associated(&iam, policy, before, None))
     }
@@ -268,7 +284,9 @@ impl World<'_> {
         let associations = &mut self.facts.associations;
         associations.retain(|(known, _)| *known != policy);
         associations.extend(after.clone().map(|scope| (policy.clone(), scope)));
-        let name = policy.rsplit_once('/').map_or(policy.as_str(), |(_, name)| name);
+        let name = policy
+            .rsplit_once('/')
+            .map_or(policy.as_str(), |(_, name)| name);
         Checked {
             object: format!("{name} on access entry {}", iam.arn),
             before: before.as_ref().map(words).unwrap_or_default(),

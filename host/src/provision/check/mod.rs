@@ -187,10 +187,7 @@ pub fn plan(
         direction,
         facts: facts.clone(),
     };
-    writes
-        .into_iter()
-        .map(|write| world.check(write))
-        .collect()
+    writes.into_iter().map(|write| world.check(write)).collect()
 }
 
 impl World<'_> {

@@ -357,9 +357,8 @@ pub fn plan(granted: &[Granted], cluster: &str, planned: &Planned<'_>) -> Result
     let named: Vec<&str> = segments.iter().map(text::Segment::text).collect();
     let object = match (body, operation.right.kind) {
         ("", _) => Value::Null,
-        _ => serde_json::from_str(body).map_err(|error| {
-            malformed(format!("the body of a change cannot be read: {error}"))
-        })?,
+        _ => serde_json::from_str(body)
+            .map_err(|error| malformed(format!("the body of a change cannot be read: {error}")))?,
     };
     let write = read(&operation, &named, object).map_err(malformed)?;
     // What was understood is what is sent: method, path and right come out the same.
@@ -506,7 +505,9 @@ fn op(value: Value) -> Result<Op, String> {
 /// The namespace in the path of a binding, after `apis`, group and version.
 fn place_of(named: &[&str], name: Option<&str>) -> Result<Option<String>, String> {
     match (named.get(3..), name) {
-        (Some(["namespaces", namespace, "rolebindings"]), None) => Ok(Some((*namespace).to_owned())),
+        (Some(["namespaces", namespace, "rolebindings"]), None) => {
+            Ok(Some((*namespace).to_owned()))
+        }
         (Some(["clusterrolebindings"]), None) => Ok(None),
         (Some(["namespaces", namespace, "rolebindings", last]), Some(name)) if *last == name => {
             Ok(Some((*namespace).to_owned()))
