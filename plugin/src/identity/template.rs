@@ -171,6 +171,20 @@ impl Template {
     }
 }
 
+/// Whether a name with placeholders might come out as `text`, whatever session and
+/// principal fill them: rather one too many than one too few.
+pub fn might_be(template: &str, text: &str) -> bool {
+    let Some((before, rest)) = template.split_once("{{") else {
+        return template == text;
+    };
+    let Some(text) = text.strip_prefix(before) else {
+        return false;
+    };
+    let after = rest.split_once("}}").map_or("", |(_, after)| after);
+    let most = text.bytes().take_while(|b| session_byte(*b, true)).count();
+    (0..=most).any(|at| text.get(at..).is_some_and(|tail| might_be(after, tail)))
+}
+
 fn session_byte(byte: u8, raw: bool) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'_' | b'+' | b'=' | b',' | b'.' | b'-')
@@ -181,6 +195,14 @@ fn session_byte(byte: u8, raw: bool) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_placeholder_might_be_any_session() {
+        assert!(might_be("dev:{{SessionName}}", "dev:al@x") && might_be("{{A}}-{{B}}", "x-y"));
+        assert!(might_be("plain", "plain") && !might_be("plain", "plainer"));
+        assert!(!might_be("{{SessionName}}", "arn:aws:iam::1:user/bob"));
+        assert!(!might_be("dev:{{SessionName}}", "ops:al"));
+    }
 
     #[test]
     fn templates_resolve_and_match() {

@@ -1,14 +1,16 @@
 //! Bindings: what is there, and the changes that make and unmake them.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
+use super::lines;
 use super::objects::{Whole, subject};
 use super::wish::{Access, Who, Wish, role_kind};
 use super::{ANNOTATION, LABEL, Told, View, change};
-use crate::aws::arn::Arn;
 use crate::bindings::Change;
 use crate::evidence::{Certainty, Holders};
-use crate::identity::template::Template;
+use crate::identity::template::{Template, might_be};
 use crate::kubernetes::rbac::{Subject, SubjectKind};
 use crate::text::encode;
 
@@ -146,6 +148,14 @@ impl Whole {
         called(&self.metadata.namespace, &self.metadata.name)
     }
 
+    /// As the index calls it.
+    pub fn path(&self) -> String {
+        match self.metadata.namespace.as_str() {
+            "" => self.metadata.name.clone(),
+            namespace => format!("{namespace}/{}", self.metadata.name),
+        }
+    }
+
     /// Whether it carries our label.
     pub fn is_labelled(&self) -> bool {
         self.metadata.labels.get(LABEL.0).map(String::as_str) == Some(LABEL.1)
@@ -185,38 +195,58 @@ impl View<'_> {
             .collect()
     }
 
-    /// Others who would be behind a subject if a mapping of theirs counted that does
-    /// not now: a line that an entry replaces, an entry of a role that is gone.
-    pub fn dormant(&self, named: &Named) -> Vec<String> {
+    /// Others who might be behind a subject by any mapping that stands somewhere,
+    /// also one that does not count now: a line that an entry replaces, an entry of
+    /// a role that is gone.
+    pub fn rivals(&self, named: &Named) -> Vec<String> {
         let Some(arn) = self.wish.arn() else {
             return Vec::new();
         };
-        let own = arn.key();
-        let mut out = Vec::new();
-        let mut look = |of: &str, username: &str, groups: &[String], place: String| {
-            let Some(other) = Arn::parse(of).filter(|other| other.key() != own) else {
-                return;
-            };
-            let covers = |text: &String| Template::new(text, &other).covers(&named.name);
-            let behind = match named.kind {
-                SubjectKind::User => covers(&username.to_string()),
-                SubjectKind::Group => groups.iter().any(covers),
-                SubjectKind::ServiceAccount => false,
-            };
-            if behind {
-                out.push(format!("{of} ({place}, which does not count now)"));
-            }
+        let own = lines::canonical(arn).to_lowercase();
+        let might = |username: &str, groups: &[String]| match named.kind {
+            SubjectKind::User => might_be(username, &named.name),
+            SubjectKind::Group => groups.iter().any(|g| might_be(g, &named.name)),
+            SubjectKind::ServiceAccount => false,
         };
+        let mut out = Vec::new();
         for line in self.reads.auth.iter().flat_map(|auth| &auth.lines) {
-            look(&line.arn, &line.username, &line.groups, line.place.clone());
+            if line.arn.to_lowercase() != own && might(&line.username, &line.groups) {
+                out.push(format!("{} ({})", line.arn, line.place));
+            }
         }
-        for read in &self.reads.entries {
-            if let Ok(entry) = &read.entry {
-                let place = "its access entry".to_string();
-                look(&read.arn, &entry.username, &entry.kubernetes_groups, place);
+        for read in self.reads.entries.iter().filter(|e| e.arn != self.wish.id) {
+            if let Ok(entry) = &read.entry
+                && might(&entry.username, &entry.kubernetes_groups)
+            {
+                out.push(format!("{} (access entry)", read.arn));
             }
         }
         out
+    }
+
+    /// A binding that still needs one of the names, once those of `changed` have
+    /// the subjects that are told there.
+    pub fn user_of(
+        &self,
+        names: &[(SubjectKind, String)],
+        changed: &BTreeMap<String, Vec<Named>>,
+    ) -> Option<String> {
+        let needs = |kind: SubjectKind, name: &str| {
+            names
+                .iter()
+                .any(|(k, template)| *k == kind && might_be(template, name))
+        };
+        for (.., bound) in self.world.bindings.all() {
+            let path = bound.path();
+            let used = match changed.get(&path) {
+                Some(left) => left.iter().any(|n| needs(n.kind, &n.name)),
+                None => bound.subjects().any(|s| needs(s.kind, s.name)),
+            };
+            if used {
+                return Some(path);
+            }
+        }
+        None
     }
 
     /// How sure it is that the principal holds the wished role now.
@@ -243,7 +273,7 @@ impl View<'_> {
         let wished = role_of(self.wish);
         let mut out = Vec::new();
         for (cluster_role, role, namespace, bound) in self.world.bindings.all() {
-            if (cluster_role, role, namespace) == wished && self.reads.role_exists {
+            if (cluster_role, role, namespace) == wished {
                 continue;
             }
             for subject in bound.subjects() {

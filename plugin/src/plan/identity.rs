@@ -334,7 +334,7 @@ fn own_name(view: &View<'_>, username: &Template) -> Result<Option<Named>, Stop>
     }
     let named = Named::user(name);
     let sure = view.among(&view.by_subject(&named, "")) == Some(Certainty::Certain);
-    let alone = view.sharers(&named).is_empty() && view.dormant(&named).is_empty();
+    let alone = view.sharers(&named).is_empty() && view.rivals(&named).is_empty();
     Ok((sure && alone).then_some(named))
 }
 

@@ -179,7 +179,15 @@ pub fn revoke(view: &View<'_>, policy: &str, scope: Option<&str>) -> Result<Plan
         .associations
         .get(&view.wish.id)
         .is_some_and(|list| list.iter().any(|a| a.policy_arn != policy));
-    super::revoke::cleanup(view, arn, kept || !gone, &mut changes, &mut plan.attributes)?;
+    let same = std::collections::BTreeMap::new();
+    super::revoke::cleanup(
+        view,
+        arn,
+        kept || !gone,
+        &same,
+        &mut changes,
+        &mut plan.attributes,
+    )?;
     plan.changes = changes;
     Ok(plan)
 }

@@ -4,6 +4,8 @@
 //! is not a binding's to give, is named and nothing is done; what gives the same
 //! or more through another entitlement is told and left.
 
+use std::collections::BTreeMap;
+
 use super::bindings::{self, Named, role_of};
 use super::identity::{self, Own};
 use super::lines::{self, Found};
@@ -15,14 +17,17 @@ use crate::aws::eks::Mode;
 use crate::bindings::{Change, Plan};
 use crate::evidence::Holders;
 use crate::identity::default_username;
-use crate::identity::template::Template;
 use crate::kubernetes::rbac::SubjectKind;
+
+/// Bindings that one plan changes; the next goes on.
+const MAX_CHANGES: usize = 30;
 
 /// What it takes that the principal does not hold the wished role in its scope.
 pub fn role(view: &View<'_>) -> Result<Plan, Stop> {
     let mut blocked = masters(view);
     let mut changes = Vec::new();
     let mut attributes = Vec::new();
+    let mut left = BTreeMap::new();
     for binding in view.reads.concerned.iter().filter(|b| b.binds(view.wish)) {
         let ours = binding.is_labelled() && binding.metadata.name == view.wish.binding_name();
         // What a role that is not there gives is nothing; only what is ours is
@@ -44,15 +49,24 @@ pub fn role(view: &View<'_>) -> Result<Plan, Stop> {
             mine.push(at);
         }
         let all = mine.len() == binding.subjects.len();
-        if ours && (all || binding.subjects.len() <= 1) {
-            changes.push(bindings::delete(binding, "it is the principal's own"));
+        let (change, stay) = if ours && (all || binding.subjects.len() <= 1) {
+            (
+                bindings::delete(binding, "it is the principal's own"),
+                false,
+            )
         } else if mine.is_empty() {
             continue;
         } else if all {
-            changes.push(bindings::delete(binding, "it binds nobody else"));
+            (bindings::delete(binding, "it binds nobody else"), false)
         } else {
-            changes.push(bindings::without(binding, &mine));
-        }
+            (bindings::without(binding, &mine), true)
+        };
+        changes.push(change);
+        let others = binding.subjects.iter().enumerate();
+        let others = others.filter(|(at, _)| stay && !mine.contains(at));
+        let home = &binding.metadata.namespace;
+        let others = others.filter_map(|(_, s)| Named::read(s, home)).collect();
+        left.insert(binding.path(), others);
         attributes.extend(kept_by_others(binding));
     }
     if !blocked.is_empty() {
@@ -66,13 +80,15 @@ pub fn role(view: &View<'_>) -> Result<Plan, Stop> {
             ),
         ));
     }
-    if let Some(arn) = view.wish.arn() {
+    let whole = changes.len() < MAX_CHANGES;
+    changes.truncate(MAX_CHANGES);
+    if let Some(arn) = view.wish.arn().filter(|_| whole) {
         let associated = view
             .reads
             .associations
             .get(&view.wish.id)
             .is_some_and(|list| !list.is_empty());
-        cleanup(view, arn, associated, &mut changes, &mut attributes)?;
+        cleanup(view, arn, associated, &left, &mut changes, &mut attributes)?;
     }
     let mut plan = plan_of(changes);
     plan.attributes = attributes;
@@ -131,7 +147,7 @@ fn shared(view: &View<'_>, binding: &Whole, named: &Named) -> Result<Option<Stri
     }
     let mut sharers = view.sharers(named);
     if sharers.is_empty() {
-        sharers = view.dormant(named);
+        sharers = view.rivals(named);
     }
     if sharers.is_empty() {
         return Ok(None);
@@ -162,21 +178,23 @@ pub fn cleanup(
     view: &View<'_>,
     arn: &Arn,
     associated: bool,
+    changed: &BTreeMap<String, Vec<Named>>,
     changes: &mut Vec<Change>,
     attributes: &mut Vec<(String, String)>,
 ) -> Result<(), Stop> {
     if changes.is_empty() {
         return Ok(());
     }
-    let own = Template::new(&own_group(arn), arn);
+    let group = own_group(arn);
+    let names = |username: String| {
+        [
+            (SubjectKind::Group, group.clone()),
+            (SubjectKind::User, username),
+        ]
+    };
     if let Found::Line(line) = lines::find(view, arn)
         && lines::is_ours(line, arn)
-        && view
-            .gains(&[
-                (SubjectKind::Group, own.clone()),
-                (SubjectKind::User, Template::new(&own_username(arn), arn)),
-            ])
-            .is_empty()
+        && view.user_of(&names(own_username(arn)), changed).is_none()
     {
         match lines::remove(view, line) {
             Ok(change) => changes.push(change),
@@ -191,7 +209,6 @@ pub fn cleanup(
     let Own::Live(entry) = identity::entry(view, arn)? else {
         return Ok(());
     };
-    let group = own_group(arn);
     let plain = matches!(entry.kind.as_str(), "STANDARD" | "")
         && entry.kubernetes_groups.iter().all(|g| *g == group);
     if !identity::is_ours(entry) || !plain || associated {
@@ -202,14 +219,10 @@ pub fn cleanup(
     } else {
         entry.username.clone()
     };
-    let names = [
-        (SubjectKind::Group, own),
-        (SubjectKind::User, Template::new(&username, arn)),
-    ];
-    if !view.gains(&names).is_empty() {
+    if view.user_of(&names(username), changed).is_some() {
         return Ok(());
     }
-    if let Some(why) = returning(view, arn) {
+    if let Some(why) = returning(view, arn, changed) {
         attributes.push((
             "warning".into(),
             format!(
@@ -235,7 +248,7 @@ pub fn cleanup(
 }
 
 /// What would come back if the entry went, in words.
-fn returning(view: &View<'_>, arn: &Arn) -> Option<String> {
+fn returning(view: &View<'_>, arn: &Arn, changed: &BTreeMap<String, Vec<Named>>) -> Option<String> {
     let auth = view.reads.auth.as_ref()?;
     let key = arn.key();
     let line = auth
@@ -246,7 +259,7 @@ fn returning(view: &View<'_>, arn: &Arn) -> Option<String> {
         return Some(format!("{} of aws-auth would count again", line.place));
     }
     let name = lines::canonical(arn);
-    let named = [(SubjectKind::User, Template::new(&name, arn))];
-    (auth.accounts.contains(&arn.account) && !view.gains(&named).is_empty())
+    let named = [(SubjectKind::User, name.clone())];
+    (auth.accounts.contains(&arn.account) && view.user_of(&named, changed).is_some())
         .then(|| format!("mapAccounts of aws-auth would give the user name {name} again"))
 }

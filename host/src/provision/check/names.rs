@@ -34,7 +34,8 @@ impl<'a> Subject<'a> {
 }
 
 /// Whether a name with placeholders can come out as a text. A placeholder
-/// stands for anything: rather one too many than one too few.
+/// stands for anything that a session, an account or an instance can be called:
+/// rather one too many than one too few.
 fn renders(template: &str, text: &str) -> bool {
     let Some((before, rest)) = template.split_once("{{") else {
         return template == text;
@@ -43,10 +44,9 @@ fn renders(template: &str, text: &str) -> bool {
         return false;
     };
     let after = rest.split_once("}}").map_or("", |(_, after)| after);
-    text.char_indices()
-        .map(|(at, _)| at)
-        .chain([text.len()])
-        .any(|at| renders(after, text.get(at..).unwrap_or_default()))
+    let letter = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b);
+    let most = text.bytes().take_while(|b| letter(*b)).count();
+    (0..=most).any(|at| text.get(at..).is_some_and(|tail| renders(after, tail)))
 }
 
 /// Whether a mapping gives its principal the name of a subject.
@@ -99,11 +99,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn placeholders_stand_for_anything() {
+    fn placeholders_stand_for_any_session() {
         let role = "arn:aws:sts::1:assumed-role/dev/{{SessionName}}";
         assert!(renders(role, "arn:aws:sts::1:assumed-role/dev/alice"));
         assert!(!renders(role, "arn:aws:sts::1:assumed-role/ops/alice"));
         assert!(renders("{{SessionName}}", "anybody"));
+        assert!(!renders("{{SessionName}}", "arn:aws:iam::1:user/bob"));
         assert!(renders("a-{{X}}-b-{{Y}}", "a-1-b-2"));
         assert!(!renders("a-{{X}}-b", "a-1-c"));
         assert!(renders("dev", "dev") && !renders("dev", "devs"));

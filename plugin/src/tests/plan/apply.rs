@@ -58,7 +58,7 @@ pub fn carry_out(cloud: &mut Cloud, direction: Direction, wish: &Grant) -> Resul
     let broken = |message: String| crate::upstream::fail("broken", message);
     let first = plan(cloud, direction, wish)?;
     let mut next = first.changes.clone();
-    for _ in 0..3 {
+    for _ in 0..5 {
         if next.is_empty() {
             return Ok(first);
         }

@@ -313,6 +313,23 @@ fn rule_06_every_way_is_removed_or_none() {
 }
 
 #[test]
+fn rule_06_many_ways_take_more_than_one_plan() {
+    let mut cloud = api();
+    cloud.entries.push(entry(&user("bob"), "bob", &[]));
+    for at in 0..70 {
+        cloud = cloud.bound(&format!("b{at}"), "view", &["User:bob", "User:jane"]);
+    }
+    let wish = asked("cluster_role:view:all:member", &user("bob"));
+    let first = carry_out(&mut cloud, Take, &wish).unwrap();
+    assert_eq!(first.changes.len(), 30);
+    let left = cloud.cluster_role_bindings.iter();
+    assert!(
+        left.map(|b| &b["subjects"])
+            .all(|s| s.as_array().unwrap().len() == 1)
+    );
+}
+
+#[test]
 fn rule_06_bindings_that_others_write_are_named() {
     let mut cloud = api().bound("eks:odd", "view", &["User:bob"]);
     cloud.entries.push(entry(&user("bob"), "bob", &[]));
@@ -350,6 +367,19 @@ fn rule_07_a_name_that_others_can_have_is_not_bound() {
     hidden.mode = json!("API_AND_CONFIG_MAP");
     hidden.entries.push(entry(&role("dev"), "dev", &[]));
     assert_eq!(subject(&hidden)["kind"], "Group");
+    // A placeholder can be any session, but no session is an ARN.
+    let mut cloud = Cloud::default().with_role("dev", &no_trust());
+    cloud.entries.push(entry(&user("bob"), &user("bob"), &[]));
+    cloud = cloud.aws_auth(
+        "mapRoles",
+        &format!(
+            "- {{rolearn: '{}', username: '{{{{SessionName}}}}'}}",
+            role("dev")
+        ),
+    );
+    assert_eq!(subject(&cloud)["name"], user("bob"));
+    cloud.entries[0]["username"] = "bob".into();
+    assert_eq!(subject(&cloud)["kind"], "Group");
     // And one that aws-auth gives to a role is not bound to the service account either.
     let mut cloud = config_map().aws_auth(
         "mapRoles",
