@@ -510,11 +510,18 @@ fn admit(
                 Some("run it with a role of its own (provisioning-role-arn)"),
             );
         };
-        if own.is(iam) {
+        // Also the roles that it takes on the way, or would take to read.
+        let told = [
+            &job.aws.role_arn,
+            &job.aws.provisioning_role_arn,
+            &job.aws.global_role_arn,
+        ];
+        let told = told.into_iter().flatten().filter_map(|arn| Iam::parse(arn));
+        if own.is(iam) || told.into_iter().any(|role| role.is(iam)) {
             return refused(
                 Rule::Own,
                 format!(
-                    "{} is the identity that the host acts as; it never changes its own access",
+                    "{} is an identity that the host acts as; it never changes its own access",
                     iam.arn
                 ),
                 Some("let somebody else do that"),
