@@ -362,6 +362,16 @@ impl Invocation {
         })
     }
 
+    /// The same with another group approved, and whatever the plugin declares
+    /// in it, as an operator would in a lock.
+    pub(super) fn approving(mut self, group: &str) -> Invocation {
+        if let Some((_, plugin)) = &mut self.loaded {
+            plugin.approval.groups.insert(group.to_owned());
+            plugin.approval.rights = None;
+        }
+        self
+    }
+
     /// A flag's value: the command line, then the environment.
     pub(super) fn value(&self, flag: &str) -> Option<String> {
         value(&self.matches, &self.environment, flag)

@@ -44,6 +44,53 @@ pub(super) async fn change(
         (true, false) => Mode::Plan,
         (false, false) => Mode::Apply,
     };
+    let Made {
+        order,
+        done,
+        target,
+    } = make(invocation, direction, wanted, mode, quiet || printer.json).await?;
+    // Rows have standard output for themselves.
+    let rows_here = mode != Mode::Plan && target == AuditTarget::Stdout;
+    if printer.json {
+        let report = Report {
+            direction,
+            entitlement: &order.entitlement,
+            principal: order.principal(),
+            done: &done,
+        };
+        if rows_here {
+            say(&serde_json::to_string(&report).unwrap_or_default());
+        } else {
+            printer.value(&report);
+        }
+    } else if !quiet {
+        let text = summary(&order, &done, &target, mode != Mode::Apply);
+        let text = text.trim_end();
+        if rows_here { say(text) } else { data(text) }
+    }
+    Ok(Exit::Success)
+}
+
+/// What a grant would take, in a few lines.
+pub(super) async fn outline(invocation: &Invocation, wanted: &Wanted) -> Result<String, CliError> {
+    let made = make(invocation, Direction::Grant, wanted, Mode::Plan, true).await?;
+    Ok(summary(&made.order, &made.done, &made.target, false))
+}
+
+/// An order, what came of it, and where it is written down.
+struct Made {
+    order: Order,
+    done: Done,
+    target: AuditTarget,
+}
+
+async fn make(
+    invocation: &Invocation,
+    direction: Direction,
+    wanted: &Wanted,
+    mode: Mode,
+    silent: bool,
+) -> Result<Made, CliError> {
     let job = job(invocation)?;
     if job.plugin.component.world() != World::Provisioning {
         return Err(reads_only(&job));
@@ -71,7 +118,7 @@ pub(super) async fn change(
     };
     let guard = Guard {
         enabled: invocation.switch("provisioning")?,
-        protect: protect(invocation)?.with_own_roles(own_roles(&job)),
+        protect: protect(invocation)?,
         audit: match mode {
             Mode::Plan => Audit::nowhere(),
             _ => Audit::open(&target).map_err(ProvisionError::from)?,
@@ -79,30 +126,15 @@ pub(super) async fn change(
         lock_seconds: lock_seconds(invocation)?,
         stop: Stop::new(),
     };
-    let display = Display::new(quiet || printer.json);
+    let display = Display::new(silent);
     let result = run(invocation, &job, &ids, &order, &guard, &display, &target).await;
     display.finish();
     let done = result.map_err(|error| next_step(error, &job))?;
-    // Rows have standard output for themselves.
-    let rows_here = target == AuditTarget::Stdout;
-    if printer.json {
-        let report = Report {
-            direction,
-            entitlement: &order.entitlement,
-            principal: order.principal(),
-            done: &done,
-        };
-        if rows_here {
-            say(&serde_json::to_string(&report).unwrap_or_default());
-        } else {
-            printer.value(&report);
-        }
-    } else if !quiet {
-        let text = summary(&order, &done, &target);
-        let text = text.trim_end();
-        if rows_here { say(text) } else { data(text) }
-    }
-    Ok(Exit::Success)
+    Ok(Made {
+        order,
+        done,
+        target,
+    })
 }
 
 /// An error before or after the host took the order over.
@@ -191,18 +223,6 @@ fn next_step(failure: Failure, job: &Job) -> CliError {
     }
 }
 
-/// Roles that this host is told to assume, whichever it is now.
-fn own_roles(job: &Job) -> impl Iterator<Item = &str> {
-    [
-        &job.aws.role_arn,
-        &job.aws.provisioning_role_arn,
-        &job.aws.global_role_arn,
-    ]
-    .into_iter()
-    .flatten()
-    .map(String::as_str)
-}
-
 fn lock_seconds(invocation: &Invocation) -> Result<u64, CliError> {
     let text = invocation.value("lock-seconds").unwrap_or_default();
     match text.parse() {
@@ -226,40 +246,41 @@ fn name(path: &Path) -> String {
     plain(&path.display().to_string())
 }
 
-/// What a person reads.
-fn summary(order: &Order, done: &Done, target: &AuditTarget) -> String {
+/// What a person reads; with `bodies` every request to the last byte.
+fn summary(order: &Order, done: &Done, target: &AuditTarget, bodies: bool) -> String {
     let what = plain(&order.entitlement);
     let who = format!(
         "{} {}",
         order.wish.principal.kind,
         plain(&order.wish.principal.id)
     );
-    let mut text = match (done.state, order.direction, order.mode) {
-        (State::Changed, Direction::Grant, _) => format!("granted {what}\n     to {who}\n"),
-        (State::Changed, Direction::Revoke, _) => format!("revoked {what}\n   from {who}\n"),
-        (State::AlreadyGranted, ..) => {
+    let dry = order.mode == Mode::DryRun;
+    let mut text = match (done.state, order.direction) {
+        (State::Changed, Direction::Grant) => format!("granted {what}\n     to {who}\n"),
+        (State::Changed, Direction::Revoke) => format!("revoked {what}\n   from {who}\n"),
+        (State::AlreadyGranted, _) => {
             format!("{who} holds {what} already; nothing was sent\n")
         }
-        (State::AlreadyRevoked, ..) => {
+        (State::AlreadyRevoked, _) => {
             format!("{who} does not hold {what}; nothing was sent\n")
         }
-        (State::Planned, direction, mode) => format!(
+        (State::Planned, direction) => format!(
             "to {} {what}\n{} {who}\n{}\n",
             direction.name(),
             match direction {
                 Direction::Grant => "      to",
-                Direction::Revoke => "    from",
+                Direction::Revoke => "     from",
             },
-            match (mode, done.changes.len()) {
-                (Mode::DryRun, 1) => "this change was tried, and none was made:".to_owned(),
-                (Mode::DryRun, n) => format!("these {n} changes were tried, and none was made:"),
-                (_, 1) => "this change would be sent:".to_owned(),
-                (_, n) => format!("these {n} changes would be sent, in this order:"),
+            match (dry, done.changes.len()) {
+                (true, 1) => "this change was tried, and not made:".to_owned(),
+                (true, n) => format!("these {n} changes were tried, and none was made:"),
+                (false, 1) => "this change would be sent:".to_owned(),
+                (false, n) => format!("these {n} changes would be sent, in this order:"),
             }
         ),
     };
     for (at, change) in done.changes.iter().enumerate() {
-        text.push_str(&format!("\n{}", one(at + 1, change, order.mode)));
+        text.push_str(&format!("\n{}", one(at + 1, change, bodies)));
     }
     if !done.changes.is_empty() {
         text.push('\n');
@@ -280,23 +301,26 @@ fn summary(order: &Order, done: &Done, target: &AuditTarget) -> String {
     text
 }
 
-/// One change. What only would be sent is shown to the last byte.
-fn one(number: usize, change: &Applied, mode: Mode) -> String {
+fn one(number: usize, change: &Applied, bodies: bool) -> String {
     let mut text = format!(
-        "{number:>2}. {}: {}   [{}]\n    {}: {} {}\n",
-        plain(&change.object),
+        "{number:>2}. {}   [{}]\n",
         plain(&change.summary),
         plain(&change.result),
-        plain(&change.upstream),
-        plain(&change.method),
-        plain(&change.url_path),
     );
+    if !change.summary.contains(&change.object) {
+        text.push_str(&block("object", &change.object));
+    }
+    let request = format!(
+        "{} {} ({})",
+        change.method, change.url_path, change.upstream
+    );
+    text.push_str(&block("send", &request));
     for (label, value) in [("before", &change.before), ("after", &change.after)] {
         if let Some(value) = value {
             text.push_str(&block(label, value));
         }
     }
-    if let (Some(body), Mode::Plan | Mode::DryRun) = (&change.body, mode) {
+    if let Some(body) = change.body.as_ref().filter(|_| bodies) {
         let body = serde_json::to_string_pretty(body).unwrap_or_default();
         text.push_str(&block("body", &body));
     }

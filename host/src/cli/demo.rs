@@ -9,7 +9,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::args::{Environment, Invocation};
+use super::args::{Environment, Invocation, Wanted};
 use super::exit::{CliError, Exit};
 use super::output::{Printer, hanging, plain};
 use crate::job::Outcome;
@@ -115,6 +115,9 @@ async fn show(invocation: &Invocation, keep: Option<&Path>) -> Result<Exit, CliE
         let highlights = super::show::highlights(&file, account)?;
         printer.text(&highlights.text);
         certainties.extend(highlights.certainties);
+        if cluster == PLANNED.cluster {
+            printer.text(&planned(invocation).await?);
+        }
     }
     printer.text(&format!("\n{}", legend(&certainties)));
     printer.text(&format!(
@@ -131,6 +134,43 @@ async fn show(invocation: &Invocation, keep: Option<&Path>) -> Result<Exit, CliE
         }
     ));
     Ok(Exit::Success)
+}
+
+/// A grant to look at, by names of the simulated company.
+struct Example {
+    cluster: &'static str,
+    entitlement: &'static str,
+    principal: &'static str,
+}
+
+const PLANNED: Example = Example {
+    cluster: "prod",
+    entitlement: "cluster_role:view:ci:member",
+    principal: "arn:aws:iam::111122223333:user/erin",
+};
+
+/// What it would take, sending nothing: nobody approved changes here.
+async fn planned(invocation: Invocation) -> Result<String, CliError> {
+    let Example {
+        entitlement,
+        principal,
+        ..
+    } = PLANNED;
+    let wanted = Wanted::Pair {
+        entitlement: entitlement.to_owned(),
+        principal: principal.to_owned(),
+        kind: None,
+    };
+    let outline = super::change::outline(&invocation.approving("provision"), &wanted).await?;
+    let lines: Vec<String> = outline
+        .trim_end()
+        .lines()
+        .map(|line| hanging(line, 11))
+        .collect();
+    Ok(format!(
+        "\n== prod: baton-host grant {entitlement} --principal {principal} --plan\n{}",
+        lines.join("\n")
+    ))
 }
 
 /// A sync in two or three lines.

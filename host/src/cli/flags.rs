@@ -94,7 +94,10 @@ const KINDS: &[Flag] = &[
 const PROVISION: &[Flag] = &[
     Flag {
         short: Some('p'),
-        ..switch("provisioning", "Changes may be made")
+        ..switch(
+            "provisioning",
+            "Allow changes; without it nothing is granted or revoked",
+        )
     },
     switch("plan", "Print what would be sent, and send nothing"),
     switch(

@@ -7,7 +7,13 @@ const MOST: usize = 3;
 /// contain what was written, or that are few letters away.
 pub(super) fn nearest(wanted: &str, all: impl Iterator<Item = String>) -> Vec<String> {
     let wanted: Vec<char> = lower(wanted);
-    let limit = (wanted.len() / 6).clamp(2, 12);
+    if wanted.len() < 3 {
+        return Vec::new();
+    }
+    let limit = match wanted.len() {
+        3..6 => 1,
+        more => (more / 5).clamp(2, 12),
+    };
     let mut best: Vec<(usize, String)> = Vec::new();
     for id in all {
         let Some(far) = distance(&wanted, &lower(&id), limit) else {
@@ -95,7 +101,9 @@ mod tests {
         assert_eq!(find("view:dev"), ["cluster_role:view:dev:member"]);
         assert_eq!(find("role").len(), MOST);
         assert!(find("something else entirely").is_empty());
-        assert!(find("").is_empty());
+        for short in ["", "x", "vi"] {
+            assert!(find(short).is_empty());
+        }
     }
 
     #[test]

@@ -294,21 +294,24 @@ impl Ids {
             Exit::NotFound,
             format!("`{}` is no {what} of {}", plain(id), self.path.display()),
         );
-        let until = match &self.until {
+        let until = match self
+            .until
+            .as_deref()
+            .and_then(|time| time.split('.').next())
+        {
             Some(time) => format!(
-                "; the file is of {}, a sync brings what is newer",
+                " (the file is of {}; a sync brings what is newer)",
                 plain(time)
             ),
             None => String::new(),
         };
         if near.is_empty() {
+            let list = match what {
+                "grant" | "entitlement" => what,
+                _ => "resource",
+            };
             return error.hint(format!(
-                "the file has all ids: `baton {}s -f {}`{until}",
-                if what == "grant" || what == "entitlement" {
-                    what
-                } else {
-                    "resource"
-                },
+                "`baton {list}s -f {}` lists what there is{until}",
                 self.path.display()
             ));
         }

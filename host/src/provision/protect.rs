@@ -5,20 +5,11 @@
 //! (our own principal, the roles of nodes) is refused elsewhere (`check.rs`),
 //! and nothing here can allow it.
 
-/// Whence a pattern comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    BuiltIn,
-    Operator,
-    /// A role that this host is told to assume.
-    Host,
-}
-
 /// A pattern and whence it comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rule {
     pattern: String,
-    origin: Origin,
+    by_default: bool,
 }
 
 /// One of the patterns that protect without being asked.
@@ -79,7 +70,7 @@ impl Default for Protect {
                 .iter()
                 .map(|default| Rule {
                     pattern: default.pattern.to_owned(),
-                    origin: Origin::BuiltIn,
+                    by_default: true,
                 })
                 .collect(),
         }
@@ -118,30 +109,15 @@ impl Protect {
             }
             protect.rules.push(Rule {
                 pattern: pattern.clone(),
-                origin: Origin::Operator,
+                by_default: false,
             });
         }
         Ok(protect)
     }
 
-    /// The same, with roles that the host itself assumes. Nothing takes them
-    /// away.
-    #[must_use]
-    pub fn with_own_roles<'a>(mut self, arns: impl IntoIterator<Item = &'a str>) -> Protect {
-        self.rules.extend(arns.into_iter().map(|arn| Rule {
-            pattern: format!("role:{arn}"),
-            origin: Origin::Host,
-        }));
-        self
-    }
-
-    /// The patterns that an operator can add to or take away, in the order in
-    /// which they are tried.
+    /// All patterns, in the order in which they are tried.
     pub fn patterns(&self) -> impl Iterator<Item = &str> {
-        self.rules
-            .iter()
-            .filter(|rule| rule.origin != Origin::Host)
-            .map(|rule| rule.pattern.as_str())
+        self.rules.iter().map(|rule| rule.pattern.as_str())
     }
 
     /// Why this must not be granted or revoked, as one sentence, if so.
@@ -154,14 +130,12 @@ impl Protect {
                 .find(|subject| meets(&rule.pattern, subject))?;
             let subject = crate::sandbox::clean(subject, 1000);
             let pattern = &rule.pattern;
-            Some(match rule.origin {
-                Origin::BuiltIn => format!(
+            Some(if rule.by_default {
+                format!(
                     "`{subject}` is protected by default; --unprotect '{pattern}' takes that away"
-                ),
-                Origin::Operator => format!("`{subject}` is protected by --protect '{pattern}'"),
-                Origin::Host => format!(
-                    "`{subject}` is a role of this host, which never changes its own access"
-                ),
+                )
+            } else {
+                format!("`{subject}` is protected by --protect '{pattern}'")
             })
         })
     }
@@ -297,12 +271,6 @@ mod tests {
             protect.reason(VIEW, ROLE).unwrap(),
             "`role:arn:aws:iam::111122223333:role/team/Dev` is protected by --protect 'role:*/Dev'"
         );
-        let own = Protect::default().with_own_roles(["arn:aws:iam::111122223333:role/team/dev"]);
-        assert_eq!(
-            own.reason(VIEW, ROLE).unwrap(),
-            "`role:arn:aws:iam::111122223333:role/team/Dev` is a role of this host, which never changes its own access"
-        );
-        assert_eq!(own.patterns().count(), DEFAULTS.len());
     }
 
     #[test]

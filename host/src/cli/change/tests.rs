@@ -53,7 +53,7 @@ fn done(state: State, changes: Vec<Applied>) -> Done {
 
 fn says(direction: Direction, mode: Mode, done: &Done) -> String {
     let target = AuditTarget::File("sync.audit.jsonl".into());
-    summary(&order(direction, mode), done, &target)
+    summary(&order(direction, mode), done, &target, mode != Mode::Apply)
 }
 
 #[test]
@@ -67,8 +67,9 @@ fn a_plan_shows_all_that_would_be_sent() {
         text,
         "to grant cluster_role:view:dev:member\n      to role arn:aws:iam::111122223333:role/dev\n\
          this change would be sent:\n\n\
-         \x201. RoleBinding dev/baton-host-1: binds view in dev to the role dev   [planned]\n\
-         \x20\x20\x20\x20kubernetes: POST /apis/rbac.authorization.k8s.io/v1/namespaces/dev/rolebindings\n\
+         \x201. binds view in dev to the role dev   [planned]\n\
+         \x20\x20\x20\x20object RoleBinding dev/baton-host-1\n\
+         \x20\x20\x20\x20send   POST /apis/rbac.authorization.k8s.io/v1/namespaces/dev/rolebindings (kubernetes)\n\
          \x20\x20\x20\x20after  view in dev:\n\
          \x20\x20\x20\x20         Group baton-host:1\\u{1b}[2J\n\
          \x20\x20\x20\x20body   {\n\
@@ -87,7 +88,7 @@ fn a_plan_shows_all_that_would_be_sent() {
         text.contains("these 2 changes were tried, and none was made:"),
         "{text}"
     );
-    assert!(text.contains("\n    from role"), "{text}");
+    assert!(text.contains("\n     from role"), "{text}");
 }
 
 #[test]
