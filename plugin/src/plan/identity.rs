@@ -21,6 +21,7 @@ use crate::identity::{dead, default_username, is_node_type};
 use crate::kubernetes::aws_auth::Line;
 use crate::kubernetes::rbac::SubjectKind;
 use crate::text::encode;
+use crate::upstream::fail;
 
 /// Up to how many access entries everybody is read to prove that a user name is
 /// one principal's own; above, its own group is taken without asking.
@@ -172,13 +173,17 @@ pub fn usable<'a>(view: &View<'_>, entry: &'a Entry) -> Result<&'a Entry, Stop> 
     }
 }
 
-fn is_gone(arn: &str, why: &str) -> Stop {
-    stop(
+fn is_gone(view: &View<'_>, arn: &str, why: &str) -> Stop {
+    let mut error = fail(
         "conflict",
-        format!(
-            "access entry {arn} maps nobody, because {why}; delete it (aws eks delete-access-entry) and grant again"
-        ),
-    )
+        format!("access entry {arn} maps nobody, because {why}; delete it and grant again"),
+    );
+    let command = format!(
+        "aws eks delete-access-entry --cluster-name {} --principal-arn {arn}",
+        view.reads.name
+    );
+    error.attributes.push(("hint".into(), command));
+    Stop::Error(error)
 }
 
 /// The subject that the principal is bound by, and the changes that map it.
@@ -235,7 +240,7 @@ pub fn for_binding(view: &View<'_>) -> Result<(Named, Vec<Change>), Stop> {
                 return Ok((named, Vec::new()));
             }
             if let Own::Dead(arn, why) = found {
-                return Err(is_gone(arn, why));
+                return Err(is_gone(view, arn, why));
             }
             gains_nothing(view, &[(SubjectKind::Group, Template::new(&group, arn))])?;
             return Ok((own, vec![lines::add_group(view, line, &group)?]));
@@ -388,7 +393,7 @@ fn create(
     line: Option<&Line>,
 ) -> Result<Change, Stop> {
     if let Own::Dead(arn, why) = found {
-        return Err(is_gone(arn, why));
+        return Err(is_gone(view, arn, why));
     }
     if arn.path.starts_with("/aws-service-role/") {
         return Err(stop(

@@ -3,7 +3,7 @@
 
 use super::bindings::role_of;
 use super::{Access, View};
-use crate::evidence::Holders;
+use crate::evidence::{Certainty, Holders};
 use crate::text::glob;
 
 /// Roles and policies of which each includes the ones before it.
@@ -115,24 +115,32 @@ fn by_roles(
         if !policy && (cluster_role, role, scope) == wished {
             continue;
         }
-        let mut holders = Holders::default();
-        let mut through = String::new();
+        let mut best: Option<(Certainty, String)> = None;
         for binding in view.world.bindings.of(cluster_role, role, scope) {
+            let mut holders = Holders::default();
             for subject in binding.subjects() {
                 view.world.holders(subject, "", &mut holders);
             }
-            if through.is_empty() && view.among(&holders).is_some() {
-                through = binding.path();
+            if let Some(sure) = view.among(&holders)
+                && best.as_ref().is_none_or(|(most, _)| sure > *most)
+            {
+                best = Some((sure, binding.path()));
             }
         }
-        if !through.is_empty() {
+        // What somebody would have to make first is not there now.
+        if let Some((sure, through)) = best.filter(|(sure, _)| *sure > Certainty::Latent) {
+            let when = match sure {
+                Certainty::Session => ", in sessions of one name",
+                Certainty::Conditional => ", if a condition holds",
+                _ => "",
+            };
             let place = if scope.is_empty() {
                 "in the whole cluster".to_string()
             } else {
                 format!("in namespace {scope}")
             };
             out.push(format!(
-                "ClusterRole {role} {place} through binding {through}"
+                "ClusterRole {role} {place} through binding {through}{when}"
             ));
         }
     }
