@@ -323,7 +323,8 @@ impl Access {
     }
 }
 
-fn metadata(grant: &pb::Grant) -> Value {
+/// The evidence of a grant.
+pub fn metadata(grant: &pb::Grant) -> Value {
     annotations::find::<pb::GrantMetadata>(&grant.annotations)
         .and_then(|metadata| metadata.metadata)
         .map(|metadata| Value::Object(annotations::json(&metadata)))
@@ -422,6 +423,12 @@ impl Quick {
 
     /// Syncs with an environment.
     pub fn with(variables: Vec<(String, String)>) -> Result<Quick, CliError> {
+        let folder = tempfile::tempdir().unwrap();
+        Quick::into_file(variables, &folder.path().join("out.c1z"))
+    }
+
+    /// Syncs with an environment into a file that is not there yet.
+    pub fn into_file(variables: Vec<(String, String)>, file: &Path) -> Result<Quick, CliError> {
         let (sandbox, plugin) = shared();
         let settings = plugin
             .component
@@ -444,8 +451,6 @@ impl Quick {
             env,
             rates: Arc::default(),
         };
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("out.c1z");
         let outcome = runtime().block_on(async {
             let connection = job::connect(&job).await?;
             job::sync(
@@ -453,7 +458,7 @@ impl Quick {
                 &job,
                 &connection,
                 &Options::default(),
-                &file,
+                file,
                 &FileOptions::default(),
                 Arc::new(()),
                 &mut Silent,
@@ -466,7 +471,7 @@ impl Quick {
         })?;
         Ok(Quick {
             outcome,
-            access: Access::read(&file),
+            access: Access::read(file),
         })
     }
 }
