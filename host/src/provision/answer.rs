@@ -3,6 +3,8 @@
 //! A refusal is said in words that a person can act on: which verb on which
 //! role this identity lacks, and the line that gives it.
 
+use serde_json::Value;
+
 use crate::upstream::Reply;
 use crate::upstream::operation::write::Write;
 use crate::upstream::rights::Kind;
@@ -35,12 +37,13 @@ pub enum Verdict {
 }
 
 /// Reads an answer. `created`: this order made the principal's access entry.
-pub fn verdict(write: &Write, reply: &Reply, created: bool) -> Verdict {
+/// `bound`: the binding that changes, as it was read.
+pub fn verdict(write: &Write, bound: Option<&Value>, reply: &Reply, created: bool) -> Verdict {
     if reply.is_success() {
         return Verdict::Done;
     }
     match write.kind() {
-        Kind::Cluster => kubernetes(write, reply),
+        Kind::Cluster => kubernetes(write, bound, reply),
         Kind::Eks | Kind::Iam => eks(write, reply, created),
     }
 }
@@ -99,7 +102,7 @@ fn eks(write: &Write, reply: &Reply, created: bool) -> Verdict {
     }
 }
 
-fn kubernetes(write: &Write, reply: &Reply) -> Verdict {
+fn kubernetes(write: &Write, bound: Option<&Value>, reply: &Reply) -> Verdict {
     let (status, message) = (reply.status, reply.message());
     let words = write.words();
     if message.contains(WEBHOOK) {
@@ -122,7 +125,7 @@ fn kubernetes(write: &Write, reply: &Reply) -> Verdict {
             hint: "give it an access entry; `baton-host permissions --provisioning` prints the command"
                 .to_owned(),
         },
-        403 => forbidden(write, reply),
+        403 => forbidden(write, bound, reply),
         409 | 412 => Verdict::Conflict(said(reply)),
         404 => Verdict::Conflict(said(reply)),
         // A test of a JSON patch that fails.
@@ -133,19 +136,19 @@ fn kubernetes(write: &Write, reply: &Reply) -> Verdict {
 }
 
 /// The role of a binding: kind, name.
-fn role(write: &Write, reply: &Reply) -> Option<(String, String)> {
+fn role(write: &Write, bound: Option<&Value>) -> Option<(String, String)> {
     let object = match write {
         Write::CreateBinding { object, .. } => object,
-        _ => reply.body.get("roleRef").map(|_| &reply.body)?,
+        _ => bound?,
     };
     let text = |name: &str| {
         let value = object.get("roleRef").and_then(|role| role.get(name));
-        value.and_then(serde_json::Value::as_str).map(str::to_owned)
+        value.and_then(Value::as_str).map(str::to_owned)
     };
     Some((text("kind")?, text("name")?))
 }
 
-fn forbidden(write: &Write, reply: &Reply) -> Verdict {
+fn forbidden(write: &Write, bound: Option<&Value>, reply: &Reply) -> Verdict {
     let words = write.words();
     let place = match write {
         Write::CreateBinding { place, .. }
@@ -159,7 +162,7 @@ fn forbidden(write: &Write, reply: &Reply) -> Verdict {
         None => "in namespace kube-system".to_owned(),
     };
     if reply.message().contains(ESCALATION) {
-        let (resource, names, called) = match role(write, reply) {
+        let (resource, names, called) = match role(write, bound) {
             Some((kind, name)) => {
                 let resource = if kind == "Role" {
                     "roles"
@@ -215,7 +218,7 @@ fn quoted(name: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     match name.bytes().all(plain) && name.starts_with(|c: char| c.is_ascii_alphabetic()) {
         true => name.to_owned(),
-        false => serde_json::Value::from(name).to_string(),
+        false => Value::from(name).to_string(),
     }
 }
 
@@ -243,7 +246,7 @@ mod tests {
     }
 
     fn denied(write: &Write, reply: &Reply) -> (String, String) {
-        match verdict(write, reply, false) {
+        match verdict(write, None, reply, false) {
             Verdict::NotPermitted { sentence, hint } => (sentence, hint),
             other => (format!("{other:?}"), String::new()),
         }
@@ -266,6 +269,19 @@ mod tests {
         let (sentence, hint) = denied(&binding(None, "Role", "a:b c"), &status(403, message));
         assert!(sentence.contains("roles/a:b c in the whole cluster"));
         assert!(hint.contains("resourceNames: [\"a:b c\"]"));
+        // A subject taken out of somebody's binding asks the same.
+        let patch = Write::PatchBinding {
+            place: Place {
+                namespace: Some("dev".to_owned()),
+                name: "theirs".to_owned(),
+            },
+            patch: Vec::new(),
+        };
+        let bound = json!({"roleRef": {"kind": "Role", "name": "deployer"}});
+        let verdict = verdict(&patch, Some(&bound), &status(403, message), false);
+        assert!(
+            matches!(verdict, Verdict::NotPermitted { sentence, .. } if sentence.contains("roles/deployer in namespace dev"))
+        );
     }
 
     #[test]
@@ -296,7 +312,8 @@ mod tests {
         let update = Write::ReplaceAwsAuth { object: json!({}) };
         let message =
             format!("admission webhook \"{WEBHOOK}.amazonaws.com\" denied the request: bad arn");
-        let Verdict::Refused(sentence) = verdict(&update, &status(403, &message), false) else {
+        let Verdict::Refused(sentence) = verdict(&update, None, &status(403, &message), false)
+        else {
             unreachable!("a refusal")
         };
         assert_eq!(
@@ -322,11 +339,11 @@ mod tests {
             "The specified principalArn could not be found.",
         );
         assert!(matches!(
-            verdict(&associate, &gone, true),
+            verdict(&associate, None, &gone, true),
             Verdict::NotYet(_)
         ));
         assert!(matches!(
-            verdict(&associate, &gone, false),
+            verdict(&associate, None, &gone, false),
             Verdict::Conflict(_)
         ));
         let invalid = aws(
@@ -335,7 +352,7 @@ mod tests {
             "The specified principalArn is invalid: invalid principal.",
         );
         assert!(matches!(
-            verdict(&associate, &invalid, false),
+            verdict(&associate, None, &invalid, false),
             Verdict::NotYet(_)
         ));
         let denied = aws(
@@ -343,7 +360,8 @@ mod tests {
             "AccessDeniedException",
             "User x is not authorized to perform: eks:AssociateAccessPolicy",
         );
-        let Verdict::NotPermitted { sentence, hint } = verdict(&associate, &denied, false) else {
+        let Verdict::NotPermitted { sentence, hint } = verdict(&associate, None, &denied, false)
+        else {
             unreachable!("not permitted")
         };
         assert!(sentence.contains("`eks:AssociateAccessPolicy`"));
@@ -353,7 +371,7 @@ mod tests {
             "AccessDeniedException",
             "not authorized to perform: eks:TagResource on x",
         );
-        let Verdict::NotPermitted { hint, .. } = verdict(&associate, &tags, false) else {
+        let Verdict::NotPermitted { hint, .. } = verdict(&associate, None, &tags, false) else {
             unreachable!("not permitted")
         };
         assert!(hint.contains("eks:TagResource"));

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::{Map, Value};
 
+use super::Direction;
 use super::wish::{Iam, Who, Wish};
 use crate::upstream::operation::write::{Op, Place, Scope, Write};
 use crate::upstream::{Outcome, Read, Reply, UpstreamError};
@@ -289,6 +290,7 @@ impl Facts {
     pub async fn read(
         cloud: &impl Cloud,
         wish: &Wish,
+        direction: Direction,
         writes: &[Write],
     ) -> Result<Self, UpstreamError> {
         let mode = match cloud.mode().await?.as_str() {
@@ -341,7 +343,7 @@ impl Facts {
                 Write::DeleteEntry { .. } | Write::ReplaceAwsAuth { .. }
             )
         };
-        if writes.iter().any(removes) {
+        if direction == Direction::Revoke && writes.iter().any(removes) {
             facts.bound = Some(bound(cloud).await?);
         }
         Ok(facts)

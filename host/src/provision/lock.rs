@@ -20,7 +20,7 @@ use super::facts::Cloud;
 use crate::upstream::{Outcome, Read, Reply, UpstreamError, Upstreams};
 
 /// The longest wait between two looks at somebody else's lease.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Where leases are; tests have their own.
 pub trait Leases: Send + Sync + 'static {

@@ -195,7 +195,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
     pub async fn run(mut self) -> Result<Done, ProvisionError> {
         match self.rounds().await {
             Ok(state) => {
-                if self.order.mode == Mode::Apply {
+                if self.order.mode != Mode::Plan {
                     // It is done; a full disk does not undo it.
                     if let Err(error) = self.rows.event(Event::Done, None) {
                         self.progress.warnings.push(error.to_string());
@@ -256,7 +256,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
             first = false;
             let writes = self.writes(&plan)?;
             let facts = self
-                .unless(Facts::read(self.cloud, self.wish, &writes))
+                .unless(Facts::read(self.cloud, self.wish, direction, &writes))
                 .await??;
             check::people(self.wish, &facts)?;
             let mut checked = match check::plan(self.wish, direction, &facts, writes) {
@@ -459,7 +459,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
             Outcome::Unknown(error) => return Err(error.into()),
         };
         self.written(Event::Request, &shown, Some(reply.status), Some("dry run"))?;
-        match verdict(&change.write, &reply, false) {
+        match verdict(&change.write, change.effect.bound(), &reply, false) {
             Verdict::Done => shown.result = format!("dry run {}", reply.status),
             Verdict::Conflict(why) | Verdict::NotYet(why) => {
                 shown.result = format!("dry run {}: {why}", reply.status);
@@ -501,7 +501,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                         message.as_deref(),
                     );
                     let created = self.created();
-                    match verdict(&change.write, &reply, created) {
+                    match verdict(&change.write, change.effect.bound(), &reply, created) {
                         Verdict::Done => {
                             shown.result = format!("sent {}", reply.status);
                             self.made(change, shown, true);

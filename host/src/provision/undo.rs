@@ -16,6 +16,7 @@ use super::clock;
 use super::facts::{self, Cloud, Entry, list_of, subjects};
 use super::plans::Plans;
 use super::rounds::{Backoff, Made, Run, failed};
+use super::wish::Iam;
 use super::{Cause, Mode, ProvisionError};
 use crate::upstream::operation::write::{NewEntry, Op, Place, Scope, Write};
 use crate::upstream::rights::Kind;
@@ -136,7 +137,10 @@ pub fn inverse(effect: &Effect, now: Option<&Value>) -> Option<Write> {
             (Some(before), None) => Write::CreateEntry(NewEntry {
                 principal: principal.clone(),
                 groups: before.groups.clone(),
-                username: before.username.clone(),
+                // EKS makes its own again.
+                username: before.username.clone().filter(|name| {
+                    Iam::parse(principal).is_none_or(|iam| iam.default_username() != *name)
+                }),
                 tags: before.tags.clone(),
             }),
             (None, None) => return None,
@@ -278,7 +282,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                 as_failed(error, undone, left)
             }
         };
-        if self.order.mode == Mode::Apply {
+        if self.order.mode != Mode::Plan {
             let event = match (&error, made.is_empty()) {
                 (ProvisionError::BadPlan { .. } | ProvisionError::Refused { .. }, true) => {
                     Event::Refused
@@ -373,7 +377,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
         };
         let message = (!reply.is_success()).then(|| reply.message().to_owned());
         self.noted(Event::Undo, &shown, Some(reply.status), message.as_deref());
-        match verdict(&change.write, &reply, true) {
+        match verdict(&change.write, change.effect.bound(), &reply, true) {
             Verdict::Done => Ok(true),
             Verdict::Conflict(_) if gone && reply.status == 404 => Ok(true),
             Verdict::Conflict(_) | Verdict::NotYet(_) | Verdict::Unavailable(_) => Ok(false),

@@ -1103,3 +1103,232 @@ async fn each_way_in_which_a_cluster_cannot_be_found_has_its_sentence() {
         assert_eq!(eks.count(), 1);
     }
 }
+
+// Changes.
+
+use super::operation::write::{Place, Write};
+
+fn delete_binding() -> Write {
+    Write::DeleteBinding {
+        place: Place {
+            namespace: Some("dev".to_owned()),
+            name: "a:b c".to_owned(),
+        },
+        uid: "u".to_owned(),
+        version: "7".to_owned(),
+    }
+}
+
+fn delete_entry() -> Write {
+    Write::DeleteEntry {
+        principal: "arn:aws:iam::111122223333:role/x/dev".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_change_goes_out_signed_and_as_it_was_built() {
+    let (eks, api, upstreams) = cluster(|_, _| ok("{}")).await;
+    let Ok(Outcome::Answered(reply)) = upstreams.change(&delete_binding(), "", true).await else {
+        panic!()
+    };
+    assert!(reply.is_success());
+    {
+        let seen = api.seen.lock().unwrap();
+        assert_eq!(seen[0].method, Method::DELETE);
+        assert_eq!(
+            seen[0].target,
+            "/apis/rbac.authorization.k8s.io/v1/namespaces/dev/rolebindings/a%3Ab%20c?dryRun=All"
+        );
+        assert_eq!(seen[0].headers["content-type"], "application/json");
+        assert!(seen[0].body.contains(r#""uid":"u""#));
+    }
+    let patch = Write::PatchBinding {
+        place: Place {
+            namespace: None,
+            name: "x".to_owned(),
+        },
+        patch: Vec::new(),
+    };
+    upstreams.change(&patch, "", false).await.unwrap();
+    assert_eq!(
+        api.header(1, "content-type").unwrap(),
+        "application/json-patch+json"
+    );
+    upstreams.change(&delete_entry(), "t", false).await.unwrap();
+    let seen = eks.seen.lock().unwrap();
+    let last = seen.last().unwrap();
+    assert_eq!(
+        (last.method.as_str(), last.target.as_str()),
+        (
+            "DELETE",
+            "/clusters/prod/access-entries/arn%3Aaws%3Aiam%3A%3A111122223333%3Arole%2Fx%2Fdev"
+        )
+    );
+    assert_eq!(last.headers["authorization"], "AWS4-HMAC-SHA256 test");
+    assert!(!last.headers.contains_key("content-type") && last.body.is_empty());
+}
+
+#[tokio::test]
+async fn a_change_that_may_have_arrived_is_not_sent_again() {
+    for status in [500, 502, 503, 504] {
+        let (_eks, api, upstreams) = cluster(move |_, _| reply(status, &[], "")).await;
+        let outcome = upstreams.change(&delete_binding(), "", false).await;
+        assert!(matches!(outcome, Ok(Outcome::Unknown(_))), "{outcome:?}");
+        assert_eq!(api.count(), 1, "{status}");
+    }
+    // Half an answer, and none.
+    for answer in ["HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{", ""] {
+        let eks = serve_raw(move |_| answer.as_bytes().to_vec()).await;
+        let outcome = upstreams(&eks).change(&delete_entry(), "", false).await;
+        assert!(matches!(outcome, Ok(Outcome::Unknown(_))), "{outcome:?}");
+        assert_eq!(eks.connections(), 1);
+    }
+    // A whole status and a body that is none.
+    let eks = serve(None, |_, _| ok("<html>")).await;
+    let outcome = upstreams(&eks).change(&delete_entry(), "", false).await;
+    assert!(matches!(outcome, Ok(Outcome::Unknown(_))), "{outcome:?}");
+    assert_eq!(eks.count(), 1);
+    // An answer that does not come.
+    let eks = serve(None, |_, _| {
+        std::thread::sleep(Duration::from_millis(300));
+        ok("{}")
+    })
+    .await;
+    let mut slow = task(&eks.url);
+    slow.limits.attempt = Duration::from_millis(50);
+    let outcome = Upstreams::new(slow)
+        .unwrap()
+        .change(&delete_entry(), "", false)
+        .await;
+    assert!(matches!(outcome, Ok(Outcome::Unknown(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_have_arrived_is_sent_again() {
+    let (_eks, api, upstreams) = cluster(|n, _| match n {
+        0 => reply(401, &[], "{}"),
+        1 => reply(429, &[], "{}"),
+        _ => ok("{}"),
+    })
+    .await;
+    let outcome = upstreams.change(&delete_binding(), "", false).await;
+    assert!(matches!(outcome, Ok(Outcome::Answered(reply)) if reply.status == 200));
+    assert_eq!(api.count(), 3);
+    // Nobody listens.
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("http://{}", gone.local_addr().unwrap())).unwrap();
+    drop(gone);
+    let outcome = Upstreams::new(task(&url))
+        .unwrap()
+        .change(&delete_entry(), "", false)
+        .await;
+    assert!(
+        matches!(outcome, Err(UpstreamError::Unreachable { .. })),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_is_an_answer() {
+    let (_eks, _api, upstreams) = cluster(|_, _| {
+        let body = r#"{"kind":"Status","status":"Failure","reason":"Forbidden","message":"no","code":403}"#;
+        reply(403, &[], body)
+    })
+    .await;
+    let Ok(Outcome::Answered(reply)) = upstreams.change(&delete_binding(), "", false).await else {
+        panic!()
+    };
+    assert_eq!(
+        (reply.status, reply.code(), reply.message()),
+        (403, "Forbidden", "no")
+    );
+}
+
+#[tokio::test]
+async fn what_is_read_to_be_written_back_is_whole() {
+    let object = r#"{"metadata":{"managedFields":[{}],"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{}"}}}"#;
+    let (_eks, _api, upstreams) = cluster(move |_, _| ok(object)).await;
+    let reply = upstreams.read(&Read::AwsAuth).await.unwrap();
+    assert_eq!(
+        reply.body.to_string(),
+        serde_json::from_str::<serde_json::Value>(object)
+            .unwrap()
+            .to_string()
+    );
+    let seen = get(
+        &upstreams,
+        "http://kubernetes/api/v1/namespaces/kube-system/configmaps/aws-auth",
+    )
+    .await;
+    assert!(!text(&seen.unwrap()).contains("last-applied"));
+}
+
+#[tokio::test]
+async fn what_was_described_can_be_forgotten_and_the_connection_stays() {
+    let (eks, api, upstreams) = cluster(|_, _| ok(r#"{"items":[]}"#)).await;
+    for _ in 0..3 {
+        upstreams.describe_cluster().await.unwrap();
+        get(&upstreams, NAMESPACES).await.unwrap();
+        upstreams.forget();
+    }
+    assert_eq!((eks.count(), api.count(), api.connections()), (3, 3, 1));
+}
+
+#[test]
+fn every_change_takes_a_right_of_the_ceiling() {
+    let binding = |namespace: Option<&str>| Place {
+        namespace: namespace.map(str::to_owned),
+        name: "x".to_owned(),
+    };
+    let principal = || "arn".to_owned();
+    let object = || serde_json::json!({});
+    let mut all = vec![
+        Write::CreateEntry(super::operation::write::NewEntry {
+            principal: principal(),
+            groups: Vec::new(),
+            username: None,
+            tags: serde_json::Map::new(),
+        }),
+        Write::UpdateEntry {
+            principal: principal(),
+            groups: Vec::new(),
+        },
+        Write::DeleteEntry {
+            principal: principal(),
+        },
+        Write::Associate {
+            principal: principal(),
+            policy: principal(),
+            scope: super::operation::write::Scope::Cluster,
+        },
+        Write::Disassociate {
+            principal: principal(),
+            policy: principal(),
+        },
+        Write::ReplaceAwsAuth { object: object() },
+        Write::CreateAwsAuth { object: object() },
+    ];
+    for place in [binding(None), binding(Some("dev"))] {
+        all.push(Write::CreateBinding {
+            place: place.clone(),
+            object: object(),
+        });
+        all.push(Write::DeleteBinding {
+            place: place.clone(),
+            uid: String::new(),
+            version: String::new(),
+        });
+        all.push(Write::PatchBinding {
+            place,
+            patch: Vec::new(),
+        });
+    }
+    for write in all {
+        let right = write.right().unwrap();
+        assert!(
+            right.writes() && right.kind == write.kind(),
+            "{}",
+            right.words
+        );
+    }
+}

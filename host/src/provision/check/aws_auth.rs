@@ -314,8 +314,10 @@ fn runs<'a>(short: &'a str, long: &'a str) -> impl Iterator<Item = &'a str> {
         .take_while(|(a, b)| a == b)
         .count();
     let first = a.len() - tail;
-    let possible = if more == 0 { 1..=0 } else { first..=head };
-    possible.rev().filter_map(move |at| long.get(at..at + more))
+    (first..=head)
+        .rev()
+        .filter(move |_| more > 0)
+        .filter_map(move |at| long.get(at..at + more))
 }
 
 /// What stands in a text instead of a word for nothing.

@@ -111,6 +111,16 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// The binding that changes, as it was read.
+    pub fn bound(&self) -> Option<&Value> {
+        match self {
+            Self::Binding { before, .. } => before.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 /// A change that may be made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked {

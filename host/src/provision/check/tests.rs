@@ -483,7 +483,9 @@ fn a_change_is_parsed_to_the_last_member_or_not_at_all() {
             "member `x`",
         ),
     ] {
-        let error = parsed(&change).expect_err(&format!("{change:?}"));
+        let Err(error) = parsed(&change) else {
+            panic!("{change:?}")
+        };
         assert!(
             error.contains(why),
             "{error}\n  wanted: {why}\n  {change:?}"
