@@ -110,10 +110,15 @@ fn ids_that_are_none() {
         &lab,
         DEV_ROLE,
         ("iam_user", "arn:aws:iam:user/alice"),
-        &["ARN"],
+        &["arn:aws:iam:user/alice", "iam_user"],
     );
-    no_grant(&lab, DEV_ROLE, ("iam_user", "alice"), &["ARN"]);
-    no_grant(&lab, DEV_ROLE, ("iam_user", DEV), &["user"]);
+    no_grant(
+        &lab,
+        DEV_ROLE,
+        ("iam_user", "alice"),
+        &["alice", "iam_user"],
+    );
+    no_grant(&lab, DEV_ROLE, ("iam_user", DEV), &["iam_user"]);
     no_grant(&lab, DEV_ROLE, ("role", ALICE), &["role"]);
     no_grant(
         &lab,
@@ -125,7 +130,7 @@ fn ids_that_are_none() {
         &lab,
         DEV_ROLE,
         ("role", "arn:aws:sts::111122223333:assumed-role/dev/s"),
-        &["ARN"],
+        &["assumed-role/dev/s", "role"],
     );
     no_grant(
         &lab,

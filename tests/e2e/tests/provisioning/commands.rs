@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use e2e::harness::{self, Host};
+use cloud_sim::{Effect, Fault};
+use e2e::harness::{self, Host, wait_until};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -289,4 +290,29 @@ fn a_log_that_cannot_be_kept_stops_everything() {
         let row: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         assert_eq!(row["asked_by"], "ana");
     }
+}
+
+/// Killed between two changes: no undo, the lock still taken, a row without its answer.
+#[test]
+fn a_program_that_is_killed_is_mended_by_the_same_command() {
+    let sim = harness::cloud(town(API));
+    let host = provisioner(&sim).set("BATON_LOCK_SECONDS", "3");
+    sim.inject(Fault::times("eks:CreateAccessEntry", Effect::HangAfter, 1));
+    let args = ["grant", DEV_ROLE, "--principal", DEV];
+    let mut child = host.start(&args);
+    wait_until("the program to create an entry", || sim.hanging() > 0);
+    // SIGKILL.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        holds(&sim, "role", DEV, "reports", "dev"),
+        "the request was carried out"
+    );
+    host.run(&args).ok();
+    assert!(shows(&sim, &format!("{DEV_ROLE}:role:{DEV}")));
+    let rows = audit(&host);
+    let asked = rows.iter().filter(|row| row["event"] == "asked").count();
+    let done = rows.iter().filter(|row| row["event"] == "done").count();
+    assert_eq!((asked, done), (2, 1), "{rows:#?}");
+    chained(&host);
 }

@@ -3,7 +3,7 @@
 //! something fails with a sentence that names that right.
 
 use baton_host::provision::{Direction, Mode, ProvisionError};
-use cloud_sim::Scenario;
+use cloud_sim::{PodIdentitySpec, Scenario};
 use e2e::harness::{Quick, cluster};
 use serde_json::{Value, json};
 
@@ -71,6 +71,25 @@ fn with_rights(mode: &str, policy: &Value, objects: &[Value]) -> Lab {
             *text = text.replace("baton-provisioners", GROUP);
         }
     }
+    town.pod_identities = vec![PodIdentitySpec {
+        namespace: "dev".into(),
+        service_account: "app".into(),
+        role_arn: OPS.into(),
+        target_role_arn: None,
+    }];
+    if mode == BOTH {
+        // Two with one name: a grant puts the group of one into its line.
+        town.aws_auth.as_mut().unwrap().insert(
+            "mapUsers".into(),
+            ["carol", "dave"]
+                .map(|name| {
+                    format!(
+                        "- userarn: arn:aws:iam::111122223333:user/{name}\n  username: people\n"
+                    )
+                })
+                .concat(),
+        );
+    }
     if mode != CONFIG_MAP {
         town.entries.push(entry_spec(
             OPS,
@@ -102,6 +121,12 @@ fn orders(mode: &str) -> Vec<(Direction, Wish<'static>, (&'static str, &'static 
         ("namespace_role", "dev/deploy", "member"),
         ("iam_user", BOB),
     );
+    if mode == BOTH {
+        both(
+            ("cluster_role", "reports", "dev:member"),
+            ("iam_user", "arn:aws:iam::111122223333:user/carol"),
+        );
+    }
     if mode != CONFIG_MAP {
         both(("cluster_role", "reports", "dev:member"), ("role", OPS));
         both(("access_policy", VIEW, "assigned:dev"), ("role", OPS));
@@ -120,26 +145,31 @@ fn orders(mode: &str) -> Vec<(Direction, Wish<'static>, (&'static str, &'static 
     all
 }
 
-/// Everything that was said while it did not go well, in order.
-fn said(lab: &Lab, mode: &str) -> Vec<String> {
-    let mut all = Vec::new();
+/// What a sync says of what it could not read.
+fn missed_by_reading(lab: &Lab) -> Vec<String> {
     match Quick::try_sync(&lab.sim, LAB) {
-        Ok(quick) => all.extend(
-            quick
-                .outcome
-                .summary
-                .unread
+        Ok(quick) => {
+            let summary = quick.outcome.summary;
+            let unread = summary.unread.iter().map(|line| format!("{line:?}"));
+            let warnings = summary
+                .warnings
                 .iter()
-                .map(|line| format!("{line:?}")),
-        ),
-        Err(error) => {
-            return vec![format!(
-                "{} {}",
-                error.message,
-                error.hint.unwrap_or_default()
-            )];
+                .map(|warning| warning.message.clone());
+            unread
+                .chain(warnings.filter(|message| message.contains("permit")))
+                .collect()
         }
+        Err(error) => vec![format!(
+            "{} {}",
+            error.message,
+            error.hint.unwrap_or_default()
+        )],
     }
+}
+
+/// What the orders say until one fails, or all are carried out.
+fn missed_by_changing(lab: &Lab, mode: &str) -> Vec<String> {
+    let mut all = Vec::new();
     for (direction, wish, principal) in orders(mode) {
         let order = lab.carry_out(direction, wish, principal, Mode::Apply);
         match runtime().block_on(order) {
@@ -149,10 +179,8 @@ fn said(lab: &Lab, mode: &str) -> Vec<String> {
                     ProvisionError::Failed { hint, .. } => hint.clone(),
                     _ => None,
                 };
-                all.push(format!(
-                    "{wish:?} {principal:?}: {error} {}",
-                    hint.unwrap_or_default()
-                ));
+                let hint = hint.unwrap_or_default();
+                all.push(format!("{wish:?} {principal:?}: {error} {hint}"));
                 return all;
             }
         }
@@ -165,7 +193,7 @@ fn what_is_printed_is_enough() {
     for mode in MODES {
         let (policy, objects) = printed(mode);
         let lab = with_rights(mode, &policy, &objects);
-        let all = said(&lab, mode);
+        let all = [missed_by_reading(&lab), missed_by_changing(&lab, mode)].concat();
         assert!(all.is_empty(), "{mode}: {all:#?}");
     }
 }
@@ -226,7 +254,20 @@ fn objects_without_one(objects: &[Value]) -> Vec<(String, Vec<Value>)> {
 
 /// Whether a sentence names the right: each of its words is in it.
 fn names(sentence: &str, right: &str) -> bool {
-    right.split(' ').all(|word| sentence.contains(word))
+    match right.strip_suffix(" leases") {
+        // A host without locks works on, and says so whichever verb it lacks.
+        Some(_) => sentence.contains("no rights on the lease"),
+        None => right.split(' ').all(|word| sentence.contains(word)),
+    }
+}
+
+/// Rights that are printed and that no test here can miss.
+fn excused(mode: &str, right: &str) -> bool {
+    // Rights to read are the same in every mode, which may change under a sync.
+    let entries = right.contains("AccessEntr") || right.contains("AccessPolicies");
+    // Where aws-auth is not there only the cluster's creator gets in, who is
+    // its administrator.
+    mode == CONFIG_MAP && (entries || right == "create configmaps")
 }
 
 fn nothing_is_too_much(mode: &str) {
@@ -240,13 +281,28 @@ fn nothing_is_too_much(mode: &str) {
             .into_iter()
             .map(|(right, less)| (right, policy.clone(), less)),
     );
-    let mut wrong = Vec::new();
-    for (right, policy, objects) in cases {
-        let all = said(&with_rights(mode, &policy, &objects), mode);
-        if !all.iter().any(|sentence| names(sentence, &right)) {
-            wrong.push(format!("{mode} without `{right}`: {all:#?}"));
-        }
-    }
+    cases.retain(|(right, ..)| !excused(mode, right));
+    type Missed = Box<dyn FnOnce() -> Option<String> + Send>;
+    let jobs = cases.into_iter().map(|(right, policy, objects)| {
+        let mode = mode.to_owned();
+        Box::new(move || {
+            let lab = with_rights(&mode, &policy, &objects);
+            let named = |all: &[String]| all.iter().any(|sentence| names(sentence, &right));
+            let reads = ["get ", "list ", "eks:List", "eks:Describe", "iam:List"];
+            let reading = if reads.iter().any(|read| right.starts_with(read)) {
+                missed_by_reading(&lab)
+            } else {
+                Vec::new()
+            };
+            if named(&reading) {
+                return None;
+            }
+            let changing = missed_by_changing(&lab, &mode);
+            (!named(&changing))
+                .then(|| format!("{mode} without `{right}`: {reading:#?} {changing:#?}"))
+        }) as Missed
+    });
+    let wrong: Vec<String> = all(4, jobs.collect()).into_iter().flatten().collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
