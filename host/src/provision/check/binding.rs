@@ -90,7 +90,7 @@ impl World<'_> {
                 match name.filter(|name| *given == group("User", name)) {
                     Some(name) if names::bindable(iam, &self.facts, name) => group("User", name),
                     Some(name) => {
-                        return bad(format!(
+                        return moved(format!(
                             "a binding for User {}, which is not a user name of the principal's alone",
                             shown(name)
                         ));
@@ -140,6 +140,14 @@ impl World<'_> {
     ) -> Fits<Checked> {
         self.role()?;
         let before = self.binding(&place)?;
+        // First of all: what another version holds says nothing of the plan.
+        let meta = |name: &str| {
+            let value = before.pointer("/metadata").and_then(|meta| meta.get(name));
+            value.and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        if meta("uid") != uid || meta("resourceVersion") != version || uid.is_empty() {
+            return moved(format!("{} has changed", shown(&place.to_string())));
+        }
         let all = subjects(&before);
         let label = before
             .pointer("/metadata/labels")
@@ -162,13 +170,6 @@ impl World<'_> {
                 "{} is deleted, and it binds others than the principal",
                 shown(&place.to_string())
             ));
-        }
-        let meta = |name: &str| {
-            let value = before.pointer("/metadata").and_then(|meta| meta.get(name));
-            value.and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
-        if meta("uid") != uid || meta("resourceVersion") != version || uid.is_empty() {
-            return moved(format!("{} has changed", shown(&place.to_string())));
         }
         self.facts.bindings.insert(place.clone(), None);
         self.rebind(&place, &[]);
@@ -195,7 +196,6 @@ impl World<'_> {
             return bad("somebody's binding changes, and the wish is to grant");
         }
         let before = self.binding(&place)?;
-        self.of_wish(&place, &before)?;
         let all = subjects(&before);
         let Some((Op::Test(path, version), steps)) = patch.split_first() else {
             return bad("a patch that does not begin with the binding's version");
@@ -203,6 +203,10 @@ impl World<'_> {
         if path != "/metadata/resourceVersion" || steps.is_empty() {
             return bad("a patch that does not begin with the binding's version");
         }
+        if before.pointer("/metadata/resourceVersion") != Some(version) {
+            return moved(format!("{} has changed", shown(&place.to_string())));
+        }
+        self.of_wish(&place, &before)?;
         let mut left = all.clone();
         let mut last = usize::MAX;
         for pair in steps.chunks(2) {
@@ -231,9 +235,6 @@ impl World<'_> {
         }
         if left.is_empty() {
             return bad("a patch that leaves a binding without subjects; it is deleted instead");
-        }
-        if before.pointer("/metadata/resourceVersion") != Some(version) {
-            return moved(format!("{} has changed", shown(&place.to_string())));
         }
         let mut after = before.clone();
         if let Some(after) = after.as_object_mut() {

@@ -155,11 +155,11 @@ impl World<'_> {
             return moved("the principal has no access entry");
         };
         if !before.is_ours() {
-            return bad("an access entry is deleted that is not ours");
+            return moved("an access entry is deleted that is not ours");
         }
         let own = iam.own_group();
         if before.groups.iter().any(|group| *group != own) {
-            return bad(
+            return moved(
                 "an access entry is deleted that has other groups than the principal's own",
             );
         }
@@ -167,7 +167,7 @@ impl World<'_> {
             return moved("an access entry is deleted that has access policies");
         }
         if !self.facts.lines_of(&iam).is_empty() {
-            return bad(
+            return moved(
                 "an access entry is deleted, and the principal's line in aws-auth would count again",
             );
         }
