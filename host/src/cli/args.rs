@@ -72,71 +72,14 @@ pub(super) fn early(args: &[OsString], environment: &Environment) -> Early {
     }
 }
 
-/// What to do.
-#[derive(Debug, PartialEq)]
-pub(super) enum Command {
-    Sync,
-    /// With the roles that may be granted; none: the usual ones.
-    Check(Vec<String>),
-    Permissions(Permissions),
-    Grant(Wanted),
-    Revoke(Wanted),
-    AuditVerify(PathBuf),
-    Capabilities,
-    Config,
-    PluginInspect(PathBuf),
-    PluginApprove(Approve),
-    PluginEncode {
-        module: PathBuf,
-        output: PathBuf,
-    },
-    Demo {
-        keep: Option<PathBuf>,
-    },
-    Completion(clap_complete::Shell),
-}
-
-/// `permissions`.
-#[derive(Debug, PartialEq)]
-pub(super) struct Permissions {
-    pub(super) config_maps: bool,
-    pub(super) account: Option<String>,
-    /// Roles that may be granted; none: the usual ones.
-    pub(super) grantable: Vec<String>,
-    /// `API`, `API_AND_CONFIG_MAP` or `CONFIG_MAP`, where it is known.
-    pub(super) mode: Option<String>,
-}
-
-/// A grant that shall be or shall no longer be, in ids of the access file.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Wanted {
-    /// The id of a grant.
-    Grant(String),
-    /// The id of an entitlement, and who.
-    Pair {
-        entitlement: String,
-        principal: String,
-        /// Its kind, where it was said.
-        kind: Option<String>,
-    },
-}
-
-/// `plugin approve`.
-#[derive(Debug, PartialEq)]
-pub(super) struct Approve {
-    pub(super) file: PathBuf,
-    pub(super) groups: Vec<String>,
-    pub(super) yes: bool,
-}
-
 /// A parsed command line and what was loaded for it.
 pub(super) struct Invocation {
-    matches: ArgMatches,
+    pub(super) matches: ArgMatches,
     pub(super) environment: Environment,
     pub(super) lock: Lock,
     /// When the command began.
     pub(super) started: Instant,
-    loaded: Option<(Sandbox, Plugin)>,
+    pub(super) loaded: Option<(Sandbox, Plugin)>,
 }
 
 /// Either something to run, or clap has printed help or a version.
@@ -413,135 +356,6 @@ impl Invocation {
             .map(str::to_owned)
             .collect()
     }
-
-    pub(super) fn command(&self) -> Result<Command, CliError> {
-        let path = |matches: &ArgMatches, name: &str| {
-            matches
-                .get_one::<PathBuf>(name)
-                .cloned()
-                .unwrap_or_default()
-        };
-        let text = |matches: &ArgMatches, name: &str| matches.get_one::<String>(name).cloned();
-        let texts = |matches: &ArgMatches, name: &str| {
-            matches
-                .get_many::<String>(name)
-                .map(|texts| texts.cloned().collect())
-                .unwrap_or_default()
-        };
-        Ok(match self.matches.subcommand() {
-            Some(("check", matches)) => Command::Check(texts(matches, "grantable")),
-            Some(("permissions", matches)) => Command::Permissions(Permissions {
-                config_maps: !matches.get_flag("no-config-maps"),
-                account: text(matches, "account-id"),
-                grantable: texts(matches, "grantable"),
-                mode: text(matches, "authentication-mode"),
-            }),
-            Some(("grant", matches)) => Command::Grant(pair(
-                text(matches, "entitlement").unwrap_or_default(),
-                text(matches, "principal").ok_or_else(whom)?,
-                text(matches, "principal-type"),
-            )),
-            Some(("revoke", matches)) => {
-                let id = text(matches, "grant").unwrap_or_default();
-                Command::Revoke(match text(matches, "principal") {
-                    None => Wanted::Grant(id),
-                    Some(principal) => pair(id, principal, text(matches, "principal-type")),
-                })
-            }
-            Some(("audit", matches)) => Command::AuditVerify(
-                matches
-                    .subcommand()
-                    .map(|(_, matches)| path(matches, "log"))
-                    .unwrap_or_default(),
-            ),
-            Some(("capabilities", _)) => Command::Capabilities,
-            Some(("config", _)) => Command::Config,
-            Some(("demo", matches)) => Command::Demo {
-                keep: matches.get_one::<PathBuf>("keep").cloned(),
-            },
-            Some(("completion", matches)) => Command::Completion(
-                matches
-                    .get_one::<clap_complete::Shell>("shell")
-                    .copied()
-                    .unwrap_or(clap_complete::Shell::Bash),
-            ),
-            Some(("plugin", matches)) => match matches.subcommand() {
-                Some(("encode", matches)) => Command::PluginEncode {
-                    module: path(matches, "module"),
-                    output: path(matches, "output"),
-                },
-                Some(("approve", matches)) => Command::PluginApprove(Approve {
-                    file: path(matches, "wasm"),
-                    groups: texts(matches, "group"),
-                    yes: matches.get_flag("yes"),
-                }),
-                other => Command::PluginInspect(
-                    other
-                        .map(|(_, matches)| path(matches, "wasm"))
-                        .unwrap_or_default(),
-                ),
-            },
-            _ => self.one_change()?,
-        })
-    }
-
-    /// Baton's flags for one change; without any of them it is a sync.
-    fn one_change(&self) -> Result<Command, CliError> {
-        let wrong = |message: &str| Err(CliError::new(Exit::Usage, message));
-        let flags = [
-            "grant-entitlement",
-            "grant-principal",
-            "grant-principal-type",
-            "revoke-grant",
-        ];
-        let [entitlement, principal, kind, grant] = flags.map(|flag| self.value(flag));
-        match (entitlement, principal, kind, grant) {
-            (None, None, None, None) => {
-                for flag in ["plan", "dry-run"] {
-                    if self.switch(flag)? {
-                        return wrong(&format!(
-                            "--{flag} is for a grant or a revoke, not for a sync"
-                        ))
-                        .map_err(|error| {
-                            error.hint(
-                                "`baton-host grant --help` and `baton-host revoke --help` say how",
-                            )
-                        });
-                    }
-                }
-                Ok(Command::Sync)
-            }
-            (None, None, None, Some(grant)) => Ok(Command::Revoke(Wanted::Grant(grant))),
-            (Some(entitlement), Some(principal), kind, None) => {
-                Ok(Command::Grant(pair(entitlement, principal, kind)))
-            }
-            (_, _, _, Some(_)) => {
-                wrong("--grant-entitlement and --revoke-grant exclude each other")
-            }
-            (Some(_), None, _, None) => {
-                wrong("--grant-entitlement needs --grant-principal: who shall hold it")
-            }
-            (None, _, _, None) => {
-                wrong("--grant-principal needs --grant-entitlement: what it shall hold")
-            }
-        }
-    }
-}
-
-fn pair(entitlement: String, principal: String, kind: Option<String>) -> Wanted {
-    Wanted::Pair {
-        entitlement,
-        principal,
-        kind,
-    }
-}
-
-fn whom() -> CliError {
-    CliError::new(
-        Exit::Usage,
-        "a grant needs --principal: who shall hold the entitlement",
-    )
-    .hint("--principal arn:aws:iam::111122223333:role/dev, or namespace/name of a service account")
 }
 
 /// Completions without the settings of any plugin.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::args::{Invocation, Wanted};
+use super::args::Invocation;
+use super::command::Wanted;
 use super::exit::{CliError, Exit};
 use super::output::{Printer, data, plain, say};
 use super::permissions::{approve_command, protect, reads_only};

@@ -9,7 +9,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::args::{Environment, Invocation, Wanted};
+use super::args::{Environment, Invocation};
+use super::command::Wanted;
 use super::exit::{CliError, Exit};
 use super::output::{Printer, hanging, plain};
 use crate::job::Outcome;

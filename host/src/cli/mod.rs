@@ -10,6 +10,7 @@ mod args;
 mod audit;
 mod change;
 mod check;
+mod command;
 mod demo;
 mod describe;
 mod encode;
@@ -84,26 +85,26 @@ async fn run(
         args::Parsed::Printed(exit) => return Ok(exit),
     };
     match invocation.command()? {
-        args::Command::Sync => sync::sync(&invocation, printer).await,
-        args::Command::Check(grantable) => check::check(&invocation, &grantable, printer).await,
-        args::Command::Permissions(wanted) => {
+        command::Command::Sync => sync::sync(&invocation, printer).await,
+        command::Command::Check(grantable) => check::check(&invocation, &grantable, printer).await,
+        command::Command::Permissions(wanted) => {
             permissions::permissions(&invocation, wanted, printer)
         }
-        args::Command::Grant(wanted) => {
+        command::Command::Grant(wanted) => {
             change::change(&invocation, Direction::Grant, &wanted, printer).await
         }
-        args::Command::Revoke(wanted) => {
+        command::Command::Revoke(wanted) => {
             change::change(&invocation, Direction::Revoke, &wanted, printer).await
         }
-        args::Command::AuditVerify(log) => audit::verify(&log, printer),
-        args::Command::Capabilities => describe::capabilities(&invocation, printer),
-        args::Command::Config => describe::config(&invocation, printer),
-        args::Command::Demo { keep } => demo::demo(&invocation, keep.as_deref()).await,
-        args::Command::PluginInspect(file) => plugin::inspect(&invocation, &file, printer).await,
-        args::Command::PluginApprove(approve) => {
+        command::Command::AuditVerify(log) => audit::verify(&log, printer),
+        command::Command::Capabilities => describe::capabilities(&invocation, printer),
+        command::Command::Config => describe::config(&invocation, printer),
+        command::Command::Demo { keep } => demo::demo(&invocation, keep.as_deref()).await,
+        command::Command::PluginInspect(file) => plugin::inspect(&invocation, &file, printer).await,
+        command::Command::PluginApprove(approve) => {
             plugin::approve(&invocation, &approve, printer).await
         }
-        args::Command::PluginEncode { module, output } => encode::encode(&module, &output),
-        args::Command::Completion(shell) => Ok(args::completion(shell)),
+        command::Command::PluginEncode { module, output } => encode::encode(&module, &output),
+        command::Command::Completion(shell) => Ok(args::completion(shell)),
     }
 }

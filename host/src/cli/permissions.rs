@@ -4,7 +4,8 @@
 
 use serde_json::json;
 
-use super::args::{Invocation, Permissions};
+use super::args::Invocation;
+use super::command::Permissions;
 use super::exit::{CliError, Exit};
 use super::output::{Printer, plain};
 use super::sync::job;
@@ -48,20 +49,12 @@ pub(super) fn permissions(
         let documents = documents(&job, &declared, &wanted, &rights, Some(&protect))?;
         return Ok(provisioning(&job, &documents, &protect, printer));
     }
-    if let Some(flag) = [
-        ("grantable", !wanted.grantable.is_empty()),
-        ("authentication-mode", wanted.mode.is_some()),
-    ]
-    .iter()
-    .find_map(|(flag, given)| given.then_some(*flag))
-    {
-        return Err(
-            CliError::new(Exit::Usage, format!("--{flag} is about changes"))
-                .hint("add --provisioning, or leave it out"),
-        );
+    if !wanted.grantable.is_empty() {
+        return Err(CliError::new(Exit::Usage, "--grantable is about changes")
+            .hint("add --provisioning, or leave it out"));
     }
     let mut rights = job::rights(&job::granted(&job.plugin, &declared));
-    rights.retain(|right| right.group != Group::Provision);
+    rights.retain(|right| right.group != Group::Provision && mode(&wanted).needs(right));
     let documents = documents(&job, &declared, &wanted, &rights, None)?;
     if printer.json {
         printer.value(&values(&documents));
@@ -80,6 +73,12 @@ pub(super) fn protect(invocation: &Invocation) -> Result<Protect, CliError> {
     .map_err(|message| CliError::new(Exit::Usage, message))
 }
 
+/// The cluster's authentication mode, as far as it was said.
+fn mode(wanted: &Permissions) -> Mode {
+    let named = wanted.mode.as_deref().and_then(Mode::parse);
+    named.unwrap_or(Mode::Any)
+}
+
 /// What reading and changing takes in this mode: what is approved, and all
 /// that the plugin declares for changes, as nobody approves those before.
 fn changing(
@@ -87,10 +86,6 @@ fn changing(
     declared: &[Declared],
     wanted: &Permissions,
 ) -> Result<Vec<&'static Right>, CliError> {
-    let mode = match &wanted.mode {
-        None => Mode::Any,
-        Some(text) => Mode::parse(text).unwrap_or(Mode::Any),
-    };
     let mut rights = job::rights(&job::granted(&job.plugin, declared));
     let changes = declared
         .iter()
@@ -104,7 +99,7 @@ fn changing(
     if !rights.iter().any(|right| right.writes()) {
         return Err(reads_only(job));
     }
-    rights.retain(|right| mode.needs(right));
+    rights.retain(|right| mode(wanted).needs(right));
     Ok(rights)
 }
 

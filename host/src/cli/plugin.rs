@@ -7,7 +7,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::args::{Approve, Invocation};
+use super::args::Invocation;
+use super::command::Approve;
 use super::exit::{CliError, Exit};
 use super::flags::variable;
 use super::output::{Printer, plain, say, table};

@@ -204,7 +204,7 @@ fn permissions() -> Command {
             text(
                 "authentication-mode",
                 "MODE",
-                "The cluster's; API and CONFIG_MAP need less than both",
+                "The cluster's: API, API_AND_CONFIG_MAP or CONFIG_MAP; each needs less than all",
             )
             .hide_possible_values(true)
             .value_parser(["API", "API_AND_CONFIG_MAP", "CONFIG_MAP"]),

@@ -10,7 +10,7 @@ mod cluster;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::rights::{Group, Kind, On, Right, Shape};
+use super::rights::{Kind, On, Right, Shape};
 
 pub use cluster::{Grantable, LEASES, Manifest, Need, manifest, needs};
 
@@ -205,15 +205,12 @@ impl Mode {
         }
     }
 
-    /// Whether a right to change something is of use in this mode. Without
-    /// access entries there is no `aws:` change; without `aws-auth` no mapping,
-    /// and where both count, one is made in `aws-auth` for those only who stand
-    /// there already.
+    /// Whether a right is of use in this mode. Without access entries there is
+    /// nothing to read or change there; without `aws-auth` no mapping; and where
+    /// both count, `aws-auth` is changed for those only who stand there
+    /// already, so it is never made.
     #[must_use]
     pub fn needs(self, right: &Right) -> bool {
-        if right.group != Group::Provision {
-            return true;
-        }
         let mapping = matches!(
             right.shape,
             Shape::Rule {
@@ -221,11 +218,13 @@ impl Mode {
                 ..
             }
         );
+        let entries = right.shape == Shape::Action(On::AccessEntry)
+            || ["eks:ListAccessEntries", "eks:CreateAccessEntry"].contains(&right.words);
         match self {
             Mode::Any => true,
             Mode::Api => !mapping,
             Mode::Both => right.words != "create configmaps kube-system/aws-auth",
-            Mode::ConfigMap => right.kind != Kind::Eks,
+            Mode::ConfigMap => !entries,
         }
     }
 }

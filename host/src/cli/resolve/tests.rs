@@ -1,0 +1,220 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+use crate::c1z::{SyncType, Writer};
+use crate::sandbox::contract::types::KindSpec;
+
+const CLUSTER: &str = "arn:aws:eks:eu-central-1:111122223333:cluster/prod";
+const DEV: &str = "arn:aws:iam::111122223333:role/team/dev";
+
+fn resource(kind: &str, id: &str) -> pb::Resource {
+    pb::Resource {
+        id: Some(pb::ResourceId {
+            resource_type: kind.into(),
+            resource: id.into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn entitlement(on: &pb::Resource, slug: &str) -> pb::Entitlement {
+    let id = on.id.clone().unwrap();
+    let to = |kind: &str| pb::ResourceType {
+        id: kind.to_owned(),
+        ..Default::default()
+    };
+    pb::Entitlement {
+        id: format!("{}:{}:{slug}", id.resource_type, id.resource),
+        resource: Some(on.clone()),
+        grantable_to: ["iam_user", "role", "service_account"].map(to).to_vec(),
+        ..Default::default()
+    }
+}
+
+fn descriptor() -> Descriptor {
+    let kind = |name: &str, attributes: &[(&str, &str)]| KindSpec {
+        name: name.to_owned(),
+        traits: Vec::new(),
+        capabilities: Vec::new(),
+        attributes: attributes
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect(),
+    };
+    Descriptor {
+        name: "eks".into(),
+        version: "0.1.0".into(),
+        settings: Vec::new(),
+        kinds: vec![
+            kind("cluster_role", &[]),
+            kind("role", &[("principal", "aws-iam-role")]),
+            kind(
+                "iam_user",
+                &[("principal", "aws-iam-user"), ("listed", "false")],
+            ),
+            kind(
+                "service_account",
+                &[("principal", "kubernetes-service-account")],
+            ),
+        ],
+        upstreams: Vec::new(),
+        attributes: Vec::new(),
+    }
+}
+
+struct File {
+    _folder: tempfile::TempDir,
+    ids: Ids,
+}
+
+fn file() -> File {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sync.c1z");
+    let options = FileOptions::default();
+    let mut writer = Writer::open(&path, SyncType::Full, &options).unwrap();
+    let odd = resource("cluster_role", "a:all:member");
+    let view = resource("cluster_role", "view");
+    for row in [
+        &odd,
+        &view,
+        &resource("role", DEV),
+        &resource("service_account", "dev/app"),
+    ] {
+        writer.put_resource(row).unwrap();
+    }
+    let on_odd = entitlement(&odd, "namespace/all:member");
+    let on_view = entitlement(&view, "dev:member");
+    for row in [&on_odd, &on_view] {
+        writer.put_entitlement(row).unwrap();
+    }
+    writer
+        .put_grant(pb::Grant {
+            id: format!("{}:role:{DEV}", on_view.id),
+            entitlement: Some(on_view),
+            principal: Some(resource("role", DEV)),
+            ..Default::default()
+        })
+        .unwrap();
+    let evidence = serde_json::json!({"validation": {"cluster-arn": CLUSTER}}).to_string();
+    writer
+        .put_asset(EVIDENCE_ASSET, "application/json", evidence.as_bytes())
+        .unwrap();
+    writer.finish().unwrap();
+    File {
+        ids: Ids::open(&path, &options).unwrap(),
+        _folder: folder,
+    }
+}
+
+fn pair(entitlement: &str, principal: &str, kind: Option<&str>) -> Wanted {
+    Wanted::Pair {
+        entitlement: entitlement.to_owned(),
+        principal: principal.to_owned(),
+        kind: kind.map(str::to_owned),
+    }
+}
+
+#[test]
+fn ids_are_looked_up_and_never_split() {
+    let file = file();
+    let get = |wanted: Wanted| file.ids.resolve(&wanted, &descriptor()).unwrap();
+    let id = "cluster_role:a:all:member:namespace/all:member";
+    let found = get(pair(id, DEV, Some("role")));
+    assert_eq!(found.entitlement, id);
+    assert_eq!(found.wish.on.id, "a:all:member");
+    assert_eq!(found.wish.slug, "namespace/all:member");
+
+    let found = get(Wanted::Grant(format!(
+        "cluster_role:view:dev:member:role:{DEV}"
+    )));
+    assert_eq!(found.wish.on.id, "view");
+    assert_eq!(found.wish.slug, "dev:member");
+    assert_eq!(found.wish.principal.kind, "role");
+    assert_eq!(found.wish.principal.id, DEV);
+}
+
+#[test]
+fn the_kind_of_a_principal_is_found_where_only_one_fits() {
+    let file = file();
+    let view = "cluster_role:view:dev:member";
+    for (id, kind) in [
+        (DEV, "role"),
+        ("dev/app", "service_account"),
+        ("arn:aws:iam::111122223333:user/ana", "iam_user"),
+        ("arn:aws:iam::444455556666:role/partner", "role"),
+    ] {
+        for given in [None, Some(kind)] {
+            let found = file.ids.resolve(&pair(view, id, given), &descriptor());
+            assert_eq!(found.unwrap().wish.principal.kind, kind, "{id}");
+        }
+    }
+    // Kinds of other connectors are the host's to judge.
+    let wanted = pair(view, "arn:aws:identitystore:::user/1", Some("sso_user"));
+    let found = file.ids.resolve(&wanted, &descriptor()).unwrap();
+    assert_eq!(found.wish.principal.kind, "sso_user");
+}
+
+#[test]
+fn what_is_not_there_is_said_with_the_nearest() {
+    let file = file();
+    let says = |wanted: Wanted| {
+        let error = file.ids.resolve(&wanted, &descriptor()).unwrap_err();
+        assert_eq!(error.exit, Exit::NotFound, "{}", error.message);
+        (error.message, error.hint.unwrap())
+    };
+    let (message, hint) = says(pair("cluster_role:veiw:dev:member", DEV, None));
+    assert!(message.starts_with("`cluster_role:veiw:dev:member` is no entitlement of"));
+    assert!(
+        hint.starts_with("did you mean `cluster_role:view:dev:member`?"),
+        "{hint}"
+    );
+    assert!(hint.contains("a sync brings what is newer"), "{hint}");
+
+    let view = "cluster_role:view:dev:member";
+    let path_less = "arn:aws:iam::111122223333:role/dev";
+    let (message, hint) = says(pair(view, path_less, Some("role")));
+    assert!(message.contains("is no role of"), "{message}");
+    assert!(hint.contains(DEV), "{hint}");
+    let (message, hint) = says(pair(view, "dev/apq", None));
+    assert!(message.contains("is no principal of"), "{message}");
+    assert!(hint.contains("`dev/app`"), "{hint}");
+    says(pair(view, "dev/none-at-all", Some("service_account")));
+
+    let (message, hint) = says(Wanted::Grant("cluster_role:view:dev:member:role:x".into()));
+    assert!(message.contains("is no grant of"), "{message}");
+    assert!(hint.contains("by entitlement and --principal"), "{hint}");
+    let (_, hint) = says(Wanted::Grant(
+        "cluster_role:a:all:member:namespace/all:member".into(),
+    ));
+    assert!(
+        hint.contains("it is an entitlement: add --principal"),
+        "{hint}"
+    );
+}
+
+#[test]
+fn a_file_of_another_cluster_is_not_used() {
+    let file = file();
+    let of = |region: &str, cluster: &str, account| file.ids.of(region, cluster, account);
+    of("eu-central-1", "prod", None).unwrap();
+    of("eu-central-1", "prod", Some("111122223333")).unwrap();
+    for (region, cluster, account) in [
+        ("eu-west-1", "prod", None),
+        ("eu-central-1", "dev", None),
+        ("eu-central-1", "prod", Some("444455556666")),
+    ] {
+        let error = of(region, cluster, account).unwrap_err();
+        assert_eq!(error.exit, Exit::Usage);
+        assert!(error.message.contains(CLUSTER), "{}", error.message);
+    }
+}
+
+#[test]
+fn a_file_without_a_sync_says_what_writes_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("none.c1z");
+    let error = Ids::open(&path, &FileOptions::default()).err().unwrap();
+    assert_eq!(error.exit, Exit::Usage);
+    assert!(error.message.contains("holds no sync"), "{}", error.message);
+}
