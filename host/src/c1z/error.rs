@@ -46,6 +46,15 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// What grants expand to would not fit into a file.
+    #[error(
+        "the grants expand to more than {limit} ways of access, which is more than a file can hold: \
+         sync fewer kinds at once (--sync-resource-types)"
+    )]
+    TooManyWays {
+        /// The limit.
+        limit: u64,
+    },
     /// The operating system refused.
     #[error("{doing} {path}: {source}")]
     Io {

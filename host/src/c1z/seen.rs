@@ -45,6 +45,14 @@ impl Seen {
         Ok(same.then_some(*row))
     }
 
+    /// Forgets an id whose row is gone.
+    pub(super) fn remove(&mut self, id: &str, row: i64) {
+        let hash = self.hasher.hash_one(id);
+        if self.rows.get(&hash) == Some(&row) {
+            self.rows.remove(&hash);
+        }
+    }
+
     pub(super) fn add(&mut self, id: &str, row: i64) {
         self.rows.entry(self.hasher.hash_one(id)).or_insert(row);
     }

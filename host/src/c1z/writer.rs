@@ -16,6 +16,7 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 use tempfile::{NamedTempFile, TempDir};
 
 use super::container::{self, Found};
+use super::rework::Tally;
 use super::seen::Seen;
 use super::{Error, MAX_DECODED_BYTES, annotations, pb, schema, stamp};
 
@@ -110,16 +111,19 @@ pub struct Writer {
     out: NamedTempFile,
     work: TempDir,
     database: PathBuf,
-    db: Connection,
+    pub(super) db: Connection,
     sync_id: String,
     discovered_at: String,
     keep_full_syncs: Option<u32>,
     max_bytes: u64,
+    /// The last grant of other syncs.
+    pub(super) first_grant: i64,
     /// What this sync has: a work file has no indexes.
     types: Seen,
-    resources: Seen,
-    entitlements: Seen,
-    grants: Seen,
+    pub(super) resources: Seen,
+    pub(super) entitlements: Seen,
+    pub(super) grants: Seen,
+    pub(super) tally: Tally,
     rows: Cell<usize>,
 }
 
@@ -164,6 +168,11 @@ impl Writer {
         schema::migrate(&db)?;
         schema::unindex(&db)?;
 
+        let first_grant = db
+            .query_row("select ifnull(max(id), 0) from v1_grants", [], |row| {
+                row.get(0)
+            })
+            .map_err(Error::database("beginning the sync"))?;
         let now = ZonedDateTime::now();
         let sync_id = stamp::ksuid(now.timestamp())?;
         let discovered_at = stamp::text(&now);
@@ -186,10 +195,12 @@ impl Writer {
             discovered_at,
             keep_full_syncs: options.keep_full_syncs,
             max_bytes: options.max_decoded_bytes,
+            first_grant,
             types: Seen::new("v1_resource_types"),
             resources: Seen::new("v1_resources"),
             entitlements: Seen::new("v1_entitlements"),
             grants: Seen::new("v1_grants"),
+            tally: Tally::default(),
             rows: Cell::new(0),
         })
     }
@@ -332,6 +343,8 @@ impl Writer {
             })?;
 
         few(&message.id, expansion.as_ref())?;
+        self.tally.expandable += u64::from(expansion.is_some());
+        self.tally.expects(&message);
         if let Some(row) = self.grants.row(&self.db, &message.id)? {
             let before: Option<Vec<u8>> = self
                 .db
@@ -365,6 +378,7 @@ impl Writer {
             ],
         )?;
         self.grants.add(&message.id, self.db.last_insert_rowid());
+        self.tally.grants += 1;
         Ok(Put::New)
     }
 
@@ -467,7 +481,12 @@ impl Writer {
         })
     }
 
-    fn insert(&self, statement: &str, values: impl Params) -> Result<(), Error> {
+    /// What a decoded file may hold.
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    pub(super) fn insert(&self, statement: &str, values: impl Params) -> Result<(), Error> {
         let writing = || Error::database("writing a row");
         self.db
             .prepare_cached(statement)
@@ -481,7 +500,7 @@ impl Writer {
     }
 }
 
-fn resource_key(resource_type: &str, id: &str) -> String {
+pub(super) fn resource_key(resource_type: &str, id: &str) -> String {
     format!("{resource_type}:{id}")
 }
 
