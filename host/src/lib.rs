@@ -27,6 +27,7 @@ pub mod c1z;
 pub mod cli;
 pub mod credentials;
 pub mod job;
+pub mod people;
 pub mod plugin;
 pub mod provision;
 pub mod sandbox;

@@ -234,7 +234,9 @@ impl From<crate::sync::SyncError> for CliError {
             SyncError::Call { .. } | SyncError::Contract { .. } => {
                 CliError::new(Exit::Plugin, message)
             }
-            SyncError::UnknownKind { .. } => CliError::new(Exit::Usage, message),
+            SyncError::UnknownKind { .. } | SyncError::People(_) => {
+                CliError::new(Exit::Usage, message)
+            }
             SyncError::Cancelled => CliError::new(Exit::Interrupted, message),
             SyncError::File(error) => {
                 use crate::c1z::Error;

@@ -89,6 +89,16 @@ const KINDS: &[Flag] = &[
     ),
     switch("skip-grants", "Write resources and entitlements only"),
     switch("skip-entitlements-and-grants", "Write resources only"),
+    text(
+        "external-resource-c1z",
+        "FILE",
+        "The AWS connector's access file, to take accounts and groups from",
+    ),
+    text(
+        "external-resource-entitlement-id-filter",
+        "ID",
+        "Of that file, only who holds this entitlement",
+    ),
 ];
 
 const PROVISION: &[Flag] = &[

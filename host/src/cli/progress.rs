@@ -122,7 +122,11 @@ impl Display {
         if let (View::Lines, Some(phase)) = (&self.view, self.phase)
             && matches!(
                 phase,
-                Phase::Resources | Phase::Entitlements | Phase::Grants
+                Phase::Resources
+                    | Phase::Entitlements
+                    | Phase::Grants
+                    | Phase::Importing
+                    | Phase::Expanding
             )
         {
             say(&format!("{}: {}", name(phase), self.before + self.current));
@@ -150,6 +154,8 @@ fn name(phase: Phase) -> &'static str {
         Phase::Resources => "resources",
         Phase::Entitlements => "entitlements",
         Phase::Grants => "grants",
+        Phase::Importing => "imported",
+        Phase::Expanding => "inherited",
         Phase::Writing => "writing",
     }
 }

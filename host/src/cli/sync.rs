@@ -13,6 +13,7 @@ use crate::c1z::FileOptions;
 use crate::credentials::env::Env;
 use crate::credentials::settings::AwsSettings;
 use crate::job::{self, Job, JobError, Outcome};
+use crate::people::External;
 use crate::sandbox::CallError;
 use crate::sync::{Options, SyncError};
 
@@ -86,6 +87,24 @@ pub(super) async fn sync(invocation: &Invocation, printer: Printer) -> Result<Ex
     Ok(Exit::Success)
 }
 
+/// Another connector's file, and what of it is wanted.
+fn external(invocation: &Invocation) -> Result<Option<External>, CliError> {
+    const FILE: &str = "external-resource-c1z";
+    const FILTER: &str = "external-resource-entitlement-id-filter";
+    let filter = invocation.value(FILTER);
+    match invocation.value(FILE) {
+        Some(file) => Ok(Some(External {
+            file: PathBuf::from(file),
+            filter,
+        })),
+        None if filter.is_some() => Err(CliError::new(
+            Exit::Usage,
+            format!("--{FILTER} chooses from the file of --{FILE}, which is not given"),
+        )),
+        None => Ok(None),
+    }
+}
+
 /// Syncs into the access file; a `silent` one shows no progress.
 pub(super) async fn run(invocation: &Invocation, silent: bool) -> Result<Outcome, CliError> {
     let (sandbox, _) = invocation.loaded()?;
@@ -100,6 +119,7 @@ pub(super) async fn run(invocation: &Invocation, silent: bool) -> Result<Outcome
             .collect(),
         skip_grants: invocation.switch("skip-grants")?,
         skip_entitlements_and_grants: invocation.switch("skip-entitlements-and-grants")?,
+        external: external(invocation)?,
         cancelled: Arc::default(),
     };
     let (file, file_options) = access_file(invocation)?;
@@ -225,6 +245,22 @@ fn summary(outcome: &Outcome) -> String {
             kind.objects.to_string(),
             kind.entitlements.to_string(),
             kind.grants.to_string(),
+        ]);
+    }
+    if let Some(imported) = &summary.imported {
+        rows.push(vec![
+            "from the external file".into(),
+            imported.resources.to_string(),
+            imported.entitlements.to_string(),
+            (imported.grants + imported.assignments).to_string(),
+        ]);
+    }
+    if summary.expanded.grants > 0 {
+        rows.push(vec![
+            "through roles and groups".into(),
+            String::new(),
+            String::new(),
+            summary.expanded.grants.to_string(),
         ]);
     }
     rows.push(vec![

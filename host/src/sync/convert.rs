@@ -277,6 +277,24 @@ pub(super) fn grant(grant: &Grant, on: pb::Resource) -> Result<(pb::Grant, Vec<S
     if let Some(id) = first(&grant.attributes, "external-match-id") {
         annotations.push(pack(&pb::ExternalResourceMatchId { id: id.to_owned() }));
     }
+    if let Some(held) = first(&grant.attributes, "external-match-all") {
+        annotations.push(pack(&pb::ExternalResourceMatchAll {
+            resource_type: person(held)?.into(),
+        }));
+    }
+    if let Some(text) = first(&grant.attributes, "external-match") {
+        let wish = parse("external-match", text)?;
+        let member = |key: &str| {
+            wish.get(key)
+                .and_then(Value::as_str)
+                .ok_or_else(|| format!("an external-match without {key}"))
+        };
+        annotations.push(pack(&pb::ExternalResourceMatch {
+            resource_type: person(member("trait")?)?.into(),
+            key: member("key")?.to_owned(),
+            value: member("value")?.to_owned(),
+        }));
+    }
     if let Some(text) = first(&grant.attributes, "metadata") {
         annotations.push(pack(&pb::GrantMetadata {
             metadata: Some(profile(&parse("metadata", text)?)),
@@ -300,6 +318,15 @@ pub(super) fn grant(grant: &Grant, on: pb::Resource) -> Result<(pb::Grant, Vec<S
         ..Default::default()
     };
     Ok((message, foreign))
+}
+
+/// A trait of principals that another connector's file brings.
+fn person(held: &str) -> Result<Trait, String> {
+    match held {
+        "user" => Ok(Trait::User),
+        "group" => Ok(Trait::Group),
+        other => Err(format!("an external match with the trait {}", shown(other))),
+    }
 }
 
 fn resource_id(id: &ObjectId) -> pb::ResourceId {

@@ -14,9 +14,11 @@ use super::convert::{self, Kind, Kinds, first};
 use super::error::SyncError;
 use super::objects::Objects;
 use super::page::{self, Item, Pages};
+use super::people;
 use super::progress::{Phase, Progress};
-use super::summary::{KindCounts, Notes, Summary, Unread};
+use super::summary::{KindCounts, Notes, Summary, Unread, count_kind};
 use crate::c1z::{FileOptions, Put, RELEASED_READER_MAX_BYTES, SyncType, Writer};
+use crate::people::External;
 use crate::sandbox::contract::types::{Attributes, Descriptor, Setting};
 use crate::sandbox::{CallError, Connector};
 
@@ -33,6 +35,8 @@ pub struct Options {
     /// Leave out entitlements and grants; the sync is then of type
     /// `resources_only`.
     pub skip_entitlements_and_grants: bool,
+    /// Another connector's file to take accounts and groups from.
+    pub external: Option<External>,
     /// Set from outside to stop the sync before its next call.
     pub cancelled: Arc<AtomicBool>,
 }
@@ -118,21 +122,27 @@ pub async fn run<C: Connector, P: Progress>(
     let counts = run.list(&chosen).await?;
 
     run.stop()?;
-    run.progress.phase(Phase::Writing);
     let Run {
-        mut writer,
+        writer,
         objects,
-        mut notes,
+        notes,
         unread,
         principals_without_row,
+        progress,
         ..
     } = run;
+    drop(objects);
+    let (mut writer, mut notes, people) =
+        people::run(writer, notes, options, file, file_options, progress).await?;
+    if options.cancelled.load(Ordering::Relaxed) {
+        return Err(SyncError::Cancelled);
+    }
+    progress.phase(Phase::Writing);
     warn_if_many(
         &mut notes,
         counts.iter().map(|kind| kind.entitlements).sum(),
         descriptor,
     );
-    drop(objects);
     let ended = Timestamp::now();
     let evidence = notes.asset(head(
         descriptor,
@@ -162,11 +172,15 @@ pub async fn run<C: Connector, P: Progress>(
         ended: ended.to_string(),
         seconds: clock.elapsed().as_secs_f64(),
         validation,
-        objects: counts.iter().map(|kind| kind.objects).sum(),
-        entitlements: counts.iter().map(|kind| kind.entitlements).sum(),
-        grants: counts.iter().map(|kind| kind.grants).sum(),
+        objects: counts.iter().map(|kind| kind.objects).sum::<u64>()
+            + people.imported.map_or(0, |imported| imported.resources),
+        entitlements: counts.iter().map(|kind| kind.entitlements).sum::<u64>()
+            + people.imported.map_or(0, |imported| imported.entitlements),
+        grants: people.grants,
         kinds: counts,
-        principals_without_row,
+        principals_without_row: people.without_row.unwrap_or(principals_without_row),
+        imported: people.imported,
+        expanded: people.expanded,
         evidence: notes.evidence_count(),
         unread,
         warnings: notes.warnings().to_vec(),
@@ -351,18 +365,6 @@ impl<C: Connector, P: Progress> Run<'_, C, P> {
         }
     }
 
-    /// Kinds are the descriptor's, but a grant can name any.
-    fn count_without_row(&mut self, kind: &str) {
-        const KINDS: usize = 128;
-        let all = &mut self.principals_without_row;
-        let kind = if all.contains_key(kind) || all.len() < KINDS {
-            kind
-        } else {
-            "others"
-        };
-        *all.entry(kind.to_owned()).or_default() += 1;
-    }
-
     async fn list_grants(&mut self, kind: &Kind, count: &mut u64) -> Result<(), SyncError> {
         const STEP: &str = "grants";
         let mut pages = Pages::default();
@@ -414,7 +416,7 @@ impl<C: Connector, P: Progress> Run<'_, C, P> {
                     .writer
                     .has_resource(&grant.principal.kind, &grant.principal.id)
                 {
-                    self.count_without_row(&grant.principal.kind);
+                    count_kind(&mut self.principals_without_row, &grant.principal.kind);
                 }
                 let id = message.id.clone();
                 match self.writer.put_grant(message)? {
@@ -566,7 +568,7 @@ fn head(
 }
 
 /// Runs work that waits for the disk where it does not hold up other tasks.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, SyncError> {
     tokio::task::spawn_blocking(work)

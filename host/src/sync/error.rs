@@ -1,6 +1,7 @@
 //! Why a sync failed.
 
 use crate::c1z;
+use crate::people::PeopleError;
 use crate::sandbox::CallError;
 
 /// What ended a sync, as one sentence. The file on disk is as it was before.
@@ -35,7 +36,20 @@ pub enum SyncError {
     /// The access file could not be read or written.
     #[error(transparent)]
     File(#[from] c1z::Error),
+    /// What was listed could not be carried on to people.
+    #[error(transparent)]
+    People(PeopleError),
     /// The sync was stopped from outside.
     #[error("stopped")]
     Cancelled,
+}
+
+impl From<PeopleError> for SyncError {
+    fn from(error: PeopleError) -> Self {
+        match error {
+            PeopleError::File(error) => Self::File(error),
+            PeopleError::Cancelled => Self::Cancelled,
+            error => Self::People(error),
+        }
+    }
 }

@@ -6,13 +6,14 @@
 //! that fails leaves the file as it was and the next one begins again. What
 //! would make a file that readers stumble over (a grant without its
 //! entitlement, two objects of one id) is left out, counted and kept as
-//! evidence.
+//! evidence. Then what was listed is carried on to people (`crate::people`).
 
 mod convert;
 mod engine;
 mod error;
 mod objects;
 mod page;
+mod people;
 mod progress;
 mod summary;
 #[cfg(test)]

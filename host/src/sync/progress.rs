@@ -17,6 +17,10 @@ pub enum Phase {
     Entitlements,
     /// Listing grants.
     Grants,
+    /// Taking accounts and groups from another connector's file.
+    Importing,
+    /// Carrying access through roles and groups to those who hold them.
+    Expanding,
     /// Packing and replacing the file.
     Writing,
 }

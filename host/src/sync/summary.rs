@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::convert::{every, parse};
 use super::page::shown;
+use crate::people::{Expanded, Imported};
 use crate::sandbox::contract::types::Attributes;
 
 /// Different warnings that are kept apart; more are counted together.
@@ -56,7 +57,10 @@ pub struct Unread {
 pub struct Warning {
     /// A fixed word for programs: `connector`, `duplicate-object`,
     /// `duplicate-entitlement`, `duplicate-grant`, `entitlement-without-object`,
-    /// `grant-without-entitlement`, `foreign-expansion`, `evidence-left-out`,
+    /// `grant-without-entitlement`, `foreign-expansion`,
+    /// `expansion-without-entitlement`, `inherited-grant-without-id`, `evidence-left-out`,
+    /// `external-unfinished`, `external-duplicate`, `external-without-people`,
+    /// `external-unmatched`, `external-skipped`,
     /// `many-entitlements`, `large-file`, `more-warnings`.
     pub reason: &'static str,
     /// One sentence.
@@ -91,8 +95,13 @@ pub struct Summary {
     pub objects: u64,
     /// All entitlements.
     pub entitlements: u64,
-    /// All grants.
+    /// All grants, those that came from elsewhere or that expansion made included.
     pub grants: u64,
+    /// What came from another connector's file, if one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
+    /// What expansion did.
+    pub expanded: Expanded,
     /// Grants whose principal has no row in the file, by the principal's kind.
     pub principals_without_row: BTreeMap<String, u64>,
     /// Pieces of evidence in the file.
@@ -107,6 +116,17 @@ pub struct Summary {
     pub decoded_bytes: u64,
     /// Older syncs that were removed from the file.
     pub removed_syncs: usize,
+}
+
+/// Counts one of a kind. Kinds are the descriptor's, but a grant can name any.
+pub(super) fn count_kind(counts: &mut BTreeMap<String, u64>, kind: &str) {
+    const KINDS: usize = 128;
+    let kind = if counts.contains_key(kind) || counts.len() < KINDS {
+        kind
+    } else {
+        "others"
+    };
+    *counts.entry(kind.to_owned()).or_default() += 1;
 }
 
 /// Warnings and evidence as they come.

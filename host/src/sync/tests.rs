@@ -709,7 +709,14 @@ async fn an_expansion_through_a_foreign_entitlement_is_left_out() {
     fake.grants
         .insert("role".into(), pages!(GrantPage, vec![given]));
     let summary = world.sync(&mut fake).await.unwrap();
-    assert_eq!(reasons(&summary), [("foreign-expansion", 1)]);
+    // What is left is followed, and `ops` has no entitlement.
+    assert_eq!(
+        reasons(&summary),
+        [
+            ("foreign-expansion", 1),
+            ("expansion-without-entitlement", 1)
+        ]
+    );
     let file = world.read();
     assert_eq!(
         file.grants[0].expansion.as_ref().unwrap().entitlement_ids,
@@ -1128,9 +1135,156 @@ async fn progress_counts_rows_by_kind() {
             "role done",
             "user 0",
             "user done",
+            "Expanding",
+            " 0",
             "Writing"
         ]
     );
+}
+
+/// Roles whose members hold what the role holds.
+fn nested() -> Fake {
+    let mut fake = Fake::small();
+    let mut through = grant(("role", "dev"), "all:member", ("role", "ops"));
+    through.attributes = attributes(&[
+        ("expandable", "role:ops:member"),
+        ("metadata", r#"{"certainty":"certain"}"#),
+    ]);
+    let mut person = grant(("role", "ops"), "member", ("person", "bo"));
+    person.attributes = attributes(&[
+        ("external-match-id", "bo"),
+        ("metadata", r#"{"certainty":"conditional"}"#),
+    ]);
+    let keyed = |name: &str, key: &str, value: &str| {
+        let mut grant = grant(("role", "ops"), "member", ("person", name));
+        grant.attributes = attributes(&[(key, value)]);
+        grant
+    };
+    fake.entitlements
+        .get_mut("role")
+        .unwrap()
+        .push(Ok(EntitlementPage {
+            items: vec![entitlement("role", "ops", "member")],
+            next: None,
+            attributes: vec![],
+        }));
+    fake.entitlements.get_mut("role").unwrap()[1]
+        .as_mut()
+        .unwrap()
+        .next = Some("2".into());
+    fake.grants.insert(
+        "role".into(),
+        pages!(
+            GrantPage,
+            vec![
+                through,
+                person,
+                keyed(
+                    "by-mail",
+                    "external-match",
+                    r#"{"trait":"user","key":"email","value":"CAT@x"}"#
+                ),
+                keyed("everybody", "external-match-all", "user"),
+            ]
+        ),
+    );
+    fake
+}
+
+#[tokio::test]
+async fn members_of_a_role_inherit_at_the_end_of_a_sync() {
+    let world = World::new();
+    let summary = world.sync(&mut nested()).await.unwrap();
+    assert_eq!((summary.expanded.grants, summary.grants), (3, 7));
+    assert_eq!(summary.principals_without_row["person"], 3);
+    assert!(summary.imported.is_none());
+    let read = world.read();
+    let inherited = read
+        .grants
+        .iter()
+        .map(|row| &row.grant)
+        .find(|grant| grant.id == "role:dev:all:member:person:bo")
+        .unwrap();
+    let sources = &inherited.sources.as_ref().unwrap().sources;
+    assert!(sources["role:ops:member"].is_direct);
+    let metadata: pb::GrantMetadata = find(&inherited.annotations).unwrap();
+    assert_eq!(
+        Value::Object(facts(&metadata.metadata.unwrap())),
+        json!({"certainty": "conditional"})
+    );
+}
+
+#[tokio::test]
+async fn accounts_of_another_file_take_the_place_of_those_that_are_named() {
+    let mut world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let external = folder.path().join("people.c1z");
+    let mut writer =
+        crate::c1z::Writer::open(&external, crate::c1z::SyncType::Full, &world.file_options)
+            .unwrap();
+    let kind = pb::ResourceType {
+        id: "account".into(),
+        traits: vec![pb::resource_type::Trait::User.into()],
+        ..Default::default()
+    };
+    writer.put_resource_type(&kind).unwrap();
+    for (name, mail) in [("bo", "bo@x"), ("cat", "cat@x")] {
+        let held = pb::UserTrait {
+            emails: vec![pb::user_trait::Email {
+                address: mail.into(),
+                is_primary: true,
+            }],
+            ..Default::default()
+        };
+        let account = pb::Resource {
+            id: Some(pb::ResourceId {
+                resource_type: "account".into(),
+                resource: name.into(),
+                ..Default::default()
+            }),
+            annotations: vec![crate::c1z::annotations::pack(&held)],
+            ..Default::default()
+        };
+        writer.put_resource(&account).unwrap();
+    }
+    writer.finish().unwrap();
+    world.options.external = Some(crate::people::External {
+        file: external,
+        filter: None,
+    });
+
+    let summary = world.sync(&mut nested()).await.unwrap();
+    let imported = summary.imported.unwrap();
+    assert_eq!((imported.resources, imported.matched), (2, 3));
+    assert!(summary.principals_without_row.is_empty());
+    assert_eq!(summary.objects, 5);
+    let read = world.read();
+    let mut grants: Vec<&str> = read
+        .grants
+        .iter()
+        .map(|row| row.grant.id.as_str())
+        .collect();
+    grants.sort_unstable();
+    assert_eq!(
+        grants,
+        [
+            "role:dev:all:member:account:bo",
+            "role:dev:all:member:account:cat",
+            "role:dev:all:member:role:ops",
+            "role:ops:member:account:bo",
+            "role:ops:member:account:cat",
+        ]
+    );
+    assert_eq!(summary.grants, 5);
+
+    world.options.skip_grants = true;
+    let summary = world.sync(&mut nested()).await.unwrap();
+    assert_eq!(reasons(&summary), [("external-skipped", 1)]);
+
+    world.options.skip_grants = false;
+    world.options.external.as_mut().unwrap().filter = Some("nothing".into());
+    let error = world.fails(&mut nested()).await.to_string();
+    assert!(error.contains("it has no entitlement nothing"), "{error}");
 }
 
 #[tokio::test]
