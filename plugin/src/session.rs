@@ -92,6 +92,17 @@ pub fn describe() -> Descriptor {
         ("region-setting", "eks-region"),
         ("cluster-setting", "eks-cluster-name"),
     ];
+    let mut iam = upstream(
+        "iam",
+        "aws",
+        &["iam:ListRoles"],
+        &[],
+        &[("service", "iam"), place[0]],
+    );
+    iam.rights.extend(rights(
+        "identities",
+        &["iam:GetAccountAuthorizationDetails"],
+    ));
     Descriptor {
         name: "baton-eks".into(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -126,6 +137,20 @@ pub fn describe() -> Descriptor {
                     ("default", "all"),
                     ("choices", "all"),
                     ("choices", "bound"),
+                ],
+            ),
+            setting(
+                "identities",
+                "choice",
+                false,
+                &[
+                    (
+                        "description",
+                        "Where people come from: aws reads IAM's users, groups and their members; none leaves them to --external-resource-c1z",
+                    ),
+                    ("default", "none"),
+                    ("choices", "none"),
+                    ("choices", "aws"),
                 ],
             ),
             setting(
@@ -172,13 +197,7 @@ pub fn describe() -> Descriptor {
                 &EKS_PROVISION,
                 &[&[("service", "eks")], &place[..]].concat(),
             ),
-            upstream(
-                "iam",
-                "aws",
-                &["iam:ListRoles"],
-                &[],
-                &[("service", "iam"), place[0]],
-            ),
+            iam,
             upstream(
                 "kubernetes",
                 "eks-cluster",
@@ -250,10 +269,20 @@ const KINDS: [KindRow; 12] = [
         "IAM User",
         &["user"],
         Some("AWS IAM User"),
-        &[("listed", "false"), ("principal", "aws-iam-user")],
+        &[
+            ("listed", "false"),
+            ("listed-when", "identities=aws"),
+            ("principal", "aws-iam-user"),
+        ],
     ),
     ("user", "User", &["user"], None, HIDDEN),
-    ("group", "Group", &["group"], None, HIDDEN),
+    (
+        "group",
+        "Group",
+        &["group"],
+        None,
+        &[("listed", "false"), ("listed-when", "identities=aws")],
+    ),
 ];
 
 enum Work {
@@ -281,12 +310,20 @@ impl Session {
     /// Checks the settings, all at once; reads nothing.
     pub fn open(settings: &[Setting], host: Box<dyn Host>) -> Result<Session, Error> {
         let mut wrong: Vec<String> = Vec::new();
-        let (mut region, mut cluster, mut creator, mut bound) = (None, None, None, false);
+        let (mut region, mut cluster, mut creator) = (None, None, None);
+        let (mut bound, mut identities) = (false, false);
         for setting in settings {
             let value = setting.value.trim();
             match setting.name.as_str() {
                 "eks-region" => region = Some(value).filter(|v| !v.is_empty()),
                 "eks-cluster-name" => cluster = Some(value).filter(|v| !v.is_empty()),
+                "identities" => match value {
+                    "" | "none" => identities = false,
+                    "aws" => identities = true,
+                    other => wrong.push(format!(
+                        "`identities` must be `none` or `aws`, not `{other}`"
+                    )),
+                },
                 "cluster-creator-arn" => creator = Some(value).filter(|v| !v.is_empty()),
                 "namespace-entitlements" => match value {
                     "" | "all" => bound = false,
@@ -336,6 +373,7 @@ impl Session {
                     cluster_name: cluster.into(),
                     bound,
                     creator: creator.map(str::to_string),
+                    identities,
                 };
                 Ok(Session {
                     store: Store::new(options),

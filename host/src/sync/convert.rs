@@ -15,7 +15,7 @@ use crate::c1z::pb::entitlement::PurposeValue;
 use crate::c1z::pb::resource_type::Trait;
 use crate::c1z::pb::user_trait::{AccountType, status};
 use crate::sandbox::contract::types::{
-    Attributes, Descriptor, Entitlement, Grant, KindSpec, Object, ObjectId,
+    Attributes, Descriptor, Entitlement, Grant, KindSpec, Object, ObjectId, Setting,
 };
 
 /// A kind of the descriptor, ready for use.
@@ -23,6 +23,8 @@ use crate::sandbox::contract::types::{
 pub(super) struct Kind {
     pub(super) name: String,
     pub(super) listed: bool,
+    /// The setting and its value with which the kind is listed after all.
+    listed_when: Option<(String, String)>,
     pub(super) optional: bool,
     pub(super) resource_type: pb::ResourceType,
 }
@@ -48,6 +50,17 @@ impl Kinds {
             }
         }
         Ok(Self { all, positions })
+    }
+
+    /// Some kinds are listed only with a setting.
+    pub(super) fn set(&mut self, settings: &[Setting]) {
+        for kind in &mut self.all {
+            if let Some((name, value)) = &kind.listed_when {
+                kind.listed |= settings
+                    .iter()
+                    .any(|setting| setting.name == *name && setting.value == *value);
+            }
+        }
     }
 
     fn get(&self, name: &str) -> Result<&Kind, String> {
@@ -83,6 +96,16 @@ fn kind(spec: &KindSpec) -> Result<Kind, String> {
     Ok(Kind {
         name: spec.name.clone(),
         listed: first(&spec.attributes, "listed") != Some("false"),
+        listed_when: first(&spec.attributes, "listed-when")
+            .map(|when| match when.split_once('=') {
+                Some((setting, value)) => Ok((setting.to_owned(), value.to_owned())),
+                None => Err(format!(
+                    "the kind {} is listed when {}, which is no SETTING=VALUE",
+                    shown(&spec.name),
+                    shown(when)
+                )),
+            })
+            .transpose()?,
         optional: is_true(&spec.attributes, "optional"),
         resource_type: pb::ResourceType {
             id: spec.name.clone(),

@@ -76,10 +76,11 @@ pub async fn run<C: Connector, P: Progress>(
 ) -> Result<Summary, SyncError> {
     let clock = Instant::now();
     let started = Timestamp::now();
-    let kinds = Kinds::new(descriptor).map_err(|reason| SyncError::Contract {
+    let mut kinds = Kinds::new(descriptor).map_err(|reason| SyncError::Contract {
         doing: "reading the descriptor".to_owned(),
         reason,
     })?;
+    kinds.set(&settings);
     let chosen = choose(&kinds, &options.kinds)?;
     let sync_type = if options.skip_entitlements_and_grants {
         SyncType::ResourcesOnly

@@ -1026,6 +1026,20 @@ async fn only_chosen_kinds_are_listed() {
     }
 }
 
+/// The setting of `World::sync` is `a` with the value `b`.
+#[tokio::test]
+async fn a_kind_can_be_listed_with_a_setting_only() {
+    for (when, listed) in [("a=b", true), ("a=c", false), ("c=b", false)] {
+        let hidden = [("listed", "false"), ("listed-when", when)];
+        let mut fake = Fake::new(vec![kind("person", &["user"], &hidden)]);
+        let summary = World::new().sync(&mut fake).await.unwrap();
+        assert_eq!(!summary.kinds.is_empty(), listed, "{when}");
+    }
+    let odd = kind("person", &[], &[("listed-when", "always")]);
+    let error = World::new().fails(&mut Fake::new(vec![odd])).await;
+    assert!(error.to_string().contains("listed when always"), "{error}");
+}
+
 #[tokio::test]
 async fn grants_and_entitlements_can_be_left_out() {
     let (mut world, mut fake) = (World::new(), Fake::small());

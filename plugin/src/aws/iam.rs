@@ -1,4 +1,5 @@
-//! IAM's XML: one page of `ListRoles`, trust policies included.
+//! IAM's XML: pages of `ListRoles` and `GetAccountAuthorizationDetails`, trust
+//! policies included.
 
 use serde::Deserialize;
 
@@ -41,6 +42,85 @@ pub struct RoleAnswer {
     pub assume_role_policy_document: String,
 }
 
+#[derive(Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct DetailsResponse {
+    #[serde(rename = "GetAccountAuthorizationDetailsResult")]
+    pub result: Details,
+}
+
+/// Users, groups and roles of one page.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct Details {
+    #[serde(default)]
+    pub user_detail_list: List<UserAnswer>,
+    #[serde(default)]
+    pub group_detail_list: List<GroupAnswer>,
+    #[serde(default)]
+    pub role_detail_list: Members,
+    #[serde(default)]
+    pub is_truncated: bool,
+    pub marker: Option<String>,
+}
+
+/// A list as IAM's XML has it.
+#[derive(Clone, Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct List<T> {
+    #[serde(default = "Vec::new")]
+    pub member: Vec<T>,
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        List { member: Vec::new() }
+    }
+}
+
+/// A user and the names of its groups.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)]
+pub struct UserAnswer {
+    pub user_name: String,
+    pub user_id: String,
+    pub arn: String,
+    pub path: String,
+    pub create_date: String,
+    pub group_list: List<String>,
+    pub tags: List<Tag>,
+}
+
+/// A tag.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)]
+pub struct Tag {
+    pub key: String,
+    pub value: String,
+}
+
+/// A group.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)]
+pub struct GroupAnswer {
+    pub group_name: String,
+    pub group_id: String,
+    pub arn: String,
+    pub path: String,
+}
+
+/// Reads one page of users, groups and roles; the error is for people.
+pub fn details(body: &[u8]) -> Result<Details, String> {
+    let text = std::str::from_utf8(body).map_err(|e| e.to_string())?;
+    quick_xml::de::from_str::<DetailsResponse>(text)
+        .map(|r| r.result)
+        .map_err(|e| e.to_string())
+}
+
 /// Reads one page; the error is for people.
 pub fn list_roles(body: &[u8]) -> Result<ListRolesResult, String> {
     let text = std::str::from_utf8(body).map_err(|e| e.to_string())?;
@@ -71,5 +151,28 @@ mod tests {
         for odd in ["", "<html>", "{}", "<ListRolesResponse/>"] {
             assert!(list_roles(odd.as_bytes()).is_err(), "{odd}");
         }
+    }
+
+    #[test]
+    fn a_page_of_everything() {
+        let xml = r#"<GetAccountAuthorizationDetailsResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">
+          <GetAccountAuthorizationDetailsResult><IsTruncated>false</IsTruncated>
+          <UserDetailList><member><UserName>ada</UserName><Arn>arn:aws:iam::1:user/ada</Arn><Path>/</Path><UserId>AIDA1</UserId>
+            <GroupList><member>ops</member><member>dev</member></GroupList><Tags><member><Key>team</Key><Value>a</Value></member></Tags>
+            <UserPolicyList/><AttachedManagedPolicies/></member><member><UserName>bob</UserName><GroupList/></member></UserDetailList>
+          <GroupDetailList><member><GroupName>ops</GroupName><Arn>arn:aws:iam::1:group/ops</Arn></member></GroupDetailList>
+          <RoleDetailList><member><RoleName>r</RoleName><AssumeRolePolicyDocument>%7B%7D</AssumeRolePolicyDocument>
+            <InstanceProfileList/></member></RoleDetailList><Policies/>
+          </GetAccountAuthorizationDetailsResult></GetAccountAuthorizationDetailsResponse>"#;
+        let page = details(xml.as_bytes()).unwrap();
+        assert_eq!(
+            page.user_detail_list.member[0].group_list.member,
+            ["ops", "dev"]
+        );
+        assert_eq!(page.user_detail_list.member[0].tags.member[0].value, "a");
+        assert!(page.user_detail_list.member[1].group_list.member.is_empty());
+        assert_eq!(page.group_detail_list.member[0].group_name, "ops");
+        assert_eq!(page.role_detail_list.member[0].role_name, "r");
+        assert!(details(b"<html>").is_err());
     }
 }

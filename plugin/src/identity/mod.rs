@@ -7,6 +7,7 @@
 //! evidence.
 
 mod lines;
+pub mod people;
 pub mod roles;
 pub mod template;
 

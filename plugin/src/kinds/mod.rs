@@ -6,6 +6,7 @@ mod configmap;
 mod kube;
 mod namespace;
 mod namespace_role;
+mod people;
 mod role;
 mod service_account;
 pub mod walk;
@@ -29,6 +30,8 @@ pub fn objects(kind: &str, parent: Option<ObjectId>) -> Option<Box<dyn Walk<Obje
         "role" => role::objects(),
         "access_policy" => access_policy::objects(),
         "kube_group" | "kube_user" => kube::objects(kind == "kube_group"),
+        "iam_user" => people::users(),
+        "group" => people::groups(),
         _ => return None,
     };
     // Kinds whose objects have no parent hold nothing below one.
@@ -49,7 +52,8 @@ pub fn entitlements(kind: &str) -> Option<Box<dyn Walk<Entitlement>>> {
         "namespace_role" => namespace_role::entitlements(),
         "role" => role::entitlements(),
         "access_policy" => access_policy::entitlements(),
-        "namespace" | "kube_group" | "kube_user" => nothing(),
+        "group" => people::memberships(),
+        "namespace" | "kube_group" | "kube_user" | "iam_user" => nothing(),
         _ => return None,
     })
 }
@@ -61,7 +65,10 @@ pub fn grants(kind: &str) -> Option<Box<dyn Walk<Grant>>> {
         "namespace_role" => namespace_role::grants(),
         "role" => role::grants(),
         "access_policy" => access_policy::grants(),
-        "namespace" | "service_account" | "configmap" | "kube_group" | "kube_user" => nothing(),
+        "group" => people::members(),
+        "namespace" | "service_account" | "configmap" | "kube_group" | "kube_user" | "iam_user" => {
+            nothing()
+        }
         _ => return None,
     })
 }

@@ -5,8 +5,11 @@ use serde::de::DeserializeOwned;
 use crate::aws::eks::{Cluster, DescribeCluster};
 use crate::aws::iam;
 use crate::bindings::Error;
+use crate::identity::people::People;
 use crate::identity::roles::Roles;
-use crate::upstream::{Calls, Request, Response, eks, fault, kubernetes, list_roles, unreadable};
+use crate::upstream::{
+    Calls, Request, Response, account_details, eks, fault, kubernetes, list_roles, unreadable,
+};
 
 /// Reads the cluster; one that is not there yet, or not any more, is an error.
 pub fn cluster(name: &str, calls: &mut Calls) -> Result<Cluster, Error> {
@@ -41,21 +44,51 @@ pub fn roles(
     let request = list_roles(token);
     let page =
         iam::list_roles(&calls.get(&request)?.body).map_err(|why| unreadable(&request, why))?;
+    let odd = listed(page.roles, into);
+    let next = following(&request, page.is_truncated, page.marker)?;
+    Ok((next, odd))
+}
+
+/// The same with users and groups, in one pass over the account.
+pub fn identities(
+    token: Option<&str>,
+    into: &mut Roles,
+    people: &mut People,
+    calls: &mut Calls,
+) -> Result<(Option<String>, Vec<String>), Error> {
+    let request = account_details(token);
+    let page = iam::details(&calls.get(&request)?.body).map_err(|why| unreadable(&request, why))?;
+    let mut odd = listed(page.role_detail_list, into);
+    odd.extend(people.add(page.user_detail_list.member, page.group_detail_list.member));
+    let next = following(&request, page.is_truncated, page.marker)?;
+    Ok((next, odd))
+}
+
+/// Takes roles over; returns ARNs that make no sense.
+fn listed(roles: iam::Members, into: &mut Roles) -> Vec<String> {
     let mut odd = Vec::new();
-    for role in page.roles.member {
+    for role in roles.member {
         let arn = role.arn.clone();
         if !into.list(role) {
             odd.push(arn);
         }
     }
-    let next = page.marker.filter(|m| page.is_truncated && !m.is_empty());
-    if page.is_truncated && next.is_none() {
+    odd
+}
+
+fn following(
+    request: &Request,
+    truncated: bool,
+    marker: Option<String>,
+) -> Result<Option<String>, Error> {
+    let next = marker.filter(|m| truncated && !m.is_empty());
+    if truncated && next.is_none() {
         return Err(unreadable(
-            &request,
+            request,
             "the page is truncated and has no marker",
         ));
     }
-    Ok((next, odd))
+    Ok(next)
 }
 
 /// Reads `aws-auth`.

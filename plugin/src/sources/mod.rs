@@ -21,6 +21,7 @@ use crate::aws::policies;
 use crate::bindings::Error;
 use crate::evidence::Notes;
 use crate::identity::EntryRead;
+use crate::identity::people::People;
 use crate::identity::roles::Roles;
 use crate::kubernetes::aws_auth::{self, AwsAuth};
 use crate::kubernetes::list::{self, Cursor, Resource, Step};
@@ -41,6 +42,8 @@ pub struct Options {
     pub bound: bool,
     /// `cluster-creator-arn`.
     pub creator: Option<String>,
+    /// `--identities aws`.
+    pub identities: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +82,8 @@ pub struct Store {
     pub cluster_roles: Names,
     /// Roles.
     pub roles: Names,
+    /// IAM's users and groups, where they were asked for.
+    pub people: Rc<People>,
     /// The joined cluster, once everything is read.
     pub world: Option<Rc<World>>,
     stage: Stage,
@@ -92,6 +97,7 @@ pub struct Store {
     with_policy: BTreeSet<String>,
     associations: BTreeMap<String, Vec<Association>>,
     iam: Roles,
+    reading: People,
     pods: Vec<Pod>,
     cursor: Option<Cursor>,
     bindings: Bindings,
@@ -108,7 +114,9 @@ impl Store {
             config_maps: Names::new(list::CONFIG_MAPS, true),
             cluster_roles: Names::new(list::CLUSTER_ROLES, false),
             roles: Names::new(list::ROLES, true),
+            people: Rc::default(),
             world: None,
+            reading: People::default(),
             stage: Stage::Cluster,
             token: None,
             cluster: None,
@@ -248,13 +256,20 @@ impl Store {
                 }
             }
             Stage::Roles => {
-                let (next, odd) = answers::roles(self.token.as_deref(), &mut self.iam, calls)?;
+                let token = self.token.as_deref();
+                let (next, odd) = if self.options.identities {
+                    answers::identities(token, &mut self.iam, &mut self.reading, calls)?
+                } else {
+                    answers::roles(token, &mut self.iam, calls)?
+                };
                 for arn in odd {
-                    self.notes
-                        .warn(format!("IAM listed a role whose ARN makes no sense: {arn}"));
+                    self.notes.warn(format!(
+                        "IAM listed a role, user or group whose ARN makes no sense: {arn}"
+                    ));
                 }
                 self.token = next;
                 if self.token.is_none() {
+                    self.people = Rc::new(std::mem::take(&mut self.reading));
                     self.stage = Stage::PodList;
                 }
             }

@@ -40,6 +40,8 @@ pub struct Cloud {
     pub associations: Vec<(String, String, Value)>,
     /// ARN, creation time, trust policy as text.
     pub iam: Vec<(String, String, String)>,
+    /// `UserDetailList` and `GroupDetailList` as XML.
+    pub people: String,
     pub pods: Vec<Value>,
     pub page: usize,
     /// Answers that replace the ordinary one: `operation` and path substring.
@@ -74,6 +76,7 @@ impl Default for Cloud {
             .to_vec(),
             associations: Vec::new(),
             iam: Vec::new(),
+            people: String::new(),
             pods: Vec::new(),
             page: 500,
             faults: Vec::new(),
@@ -298,14 +301,22 @@ impl Cloud {
 
     fn iam_answer(&self, request: &Request) -> Response {
         let body = request.body.as_deref().unwrap();
-        assert!(body.starts_with("Action=ListRoles&Version=2010-05-08&MaxItems=1000"));
+        let (action, roles) = if body.starts_with("Action=ListRoles&") {
+            assert!(body.starts_with("Action=ListRoles&Version=2010-05-08&MaxItems=1000"));
+            ("ListRoles", "Roles")
+        } else {
+            assert!(body.starts_with(
+                "Action=GetAccountAuthorizationDetails&Version=2010-05-08&MaxItems=1000&Filter.member.1=User&Filter.member.2=Role&Filter.member.3=Group"
+            ));
+            ("GetAccountAuthorizationDetails", "RoleDetailList")
+        };
         let from: usize = body
             .split("&Marker=")
             .nth(1)
             .map_or(0, |m| decode(m).trim_end_matches("+/=").parse().unwrap());
         let to = (from + 1000.min(self.page * 2)).min(self.iam.len());
-        let mut xml = String::from(
-            "<ListRolesResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><ListRolesResult><Roles>",
+        let mut xml = format!(
+            "<{action}Response xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><{action}Result><{roles}>",
         );
         for (arn, created, policy) in &self.iam[from..to] {
             let (path, name) = arn.split_once(":role").unwrap().1.rsplit_once('/').unwrap();
@@ -314,7 +325,10 @@ impl Cloud {
                 encode(policy)
             ));
         }
-        xml.push_str("</Roles>");
+        xml.push_str(&format!("</{roles}>"));
+        if roles != "Roles" && from == 0 {
+            xml.push_str(&self.people);
+        }
         if to < self.iam.len() {
             xml.push_str(&format!(
                 "<IsTruncated>true</IsTruncated><Marker>{to}+/=</Marker>"
@@ -322,7 +336,7 @@ impl Cloud {
         } else {
             xml.push_str("<IsTruncated>false</IsTruncated>");
         }
-        xml.push_str("</ListRolesResult></ListRolesResponse>");
+        xml.push_str(&format!("</{action}Result></{action}Response>"));
         Response {
             status: 200,
             body: xml.into_bytes(),

@@ -271,7 +271,7 @@ fn a_token_of_another_listing_or_an_old_one_is_refused() {
         "invalid-request"
     );
     assert_eq!(
-        session.list_grants("iam_user", None).err().unwrap().kind,
+        session.list_grants("user", None).err().unwrap().kind,
         "invalid-request"
     );
 }

@@ -115,7 +115,13 @@ pub fn try_sync(cloud: Cloud, extra: &[(&str, &str)]) -> Result<File, Error> {
     let listed: Vec<(String, bool)> = descriptor
         .kinds
         .iter()
-        .filter(|k| !k.attributes.contains(&("listed".into(), "false".into())))
+        .filter(|k| {
+            let when = attribute(&k.attributes, "listed-when");
+            attribute(&k.attributes, "listed") != Some("false")
+                || when
+                    .and_then(|when| when.split_once('='))
+                    .is_some_and(|when| extra.contains(&when))
+        })
         .map(|k| {
             (
                 k.name.clone(),

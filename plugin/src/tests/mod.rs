@@ -16,6 +16,7 @@ mod faults;
 mod file;
 mod identity;
 mod oracle;
+mod people;
 mod plan;
 mod rows;
 mod rules;

@@ -156,6 +156,23 @@ pub fn eks(operation: &'static str, path: &[&str], query: &[(&str, &str)]) -> Re
     }
 }
 
+/// A page of IAM's users, groups and roles.
+pub fn account_details(marker: Option<&str>) -> Request {
+    let mut body = "Action=GetAccountAuthorizationDetails&Version=2010-05-08&MaxItems=1000\
+                    &Filter.member.1=User&Filter.member.2=Role&Filter.member.3=Group"
+        .to_string();
+    if let Some(marker) = marker {
+        body.push_str("&Marker=");
+        body.push_str(&encode(marker));
+    }
+    Request {
+        upstream: "iam",
+        operation: "iam:GetAccountAuthorizationDetails",
+        path: "/".into(),
+        body: Some(body),
+    }
+}
+
 /// One page of IAM's roles.
 pub fn list_roles(marker: Option<&str>) -> Request {
     let mut body = "Action=ListRoles&Version=2010-05-08&MaxItems=1000".to_string();
