@@ -129,7 +129,10 @@ impl Display {
                     | Phase::Expanding
             )
         {
-            say(&format!("{}: {}", name(phase), self.before + self.current));
+            let rows = self.before + self.current;
+            if rows > 0 || phase != Phase::Expanding {
+                say(&format!("{}: {rows}", name(phase)));
+            }
         }
     }
 }

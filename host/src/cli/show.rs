@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::exit::{CliError, Exit};
 use super::output::{plain, table};
 use crate::c1z::{FileOptions, Reader, annotations, pb};
+use crate::people::is_inherited;
 use crate::sync::EVIDENCE_ASSET;
 
 /// Lines per heading.
@@ -175,6 +176,10 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 fn line(grant: &pb::Grant, account: &str) -> Option<(usize, Line)> {
+    // The role or group that it comes through has a line.
+    if is_inherited(grant) {
+        return None;
+    }
     let entitlement = grant.entitlement.as_ref()?;
     let id = entitlement.resource.as_ref()?.id.as_ref()?;
     let slug = entitlement

@@ -249,7 +249,7 @@ fn summary(outcome: &Outcome) -> String {
     }
     if let Some(imported) = &summary.imported {
         rows.push(vec![
-            "from the external file".into(),
+            "external file".into(),
             imported.resources.to_string(),
             imported.entitlements.to_string(),
             (imported.grants + imported.assignments).to_string(),
@@ -257,7 +257,7 @@ fn summary(outcome: &Outcome) -> String {
     }
     if summary.expanded.grants > 0 {
         rows.push(vec![
-            "through roles and groups".into(),
+            "inherited".into(),
             String::new(),
             String::new(),
             summary.expanded.grants.to_string(),

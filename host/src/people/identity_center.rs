@@ -14,7 +14,7 @@ use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 
 use super::external::{Imported, Source};
-use super::{PeopleError, Watch, metadata};
+use super::{PeopleError, Watch, is_inherited, metadata};
 use crate::c1z::annotations::{find, is, pack};
 use crate::c1z::{Error, Writer, pb};
 
@@ -53,7 +53,7 @@ pub(super) fn run(
             continue;
         };
         // Members of an assigned group come through the group.
-        if inherited(&grant, &entitlement.id) {
+        if is_inherited(&grant) {
             continue;
         }
         let Some(principal) = grant.principal.as_ref().and_then(|whom| whom.id.as_ref()) else {
@@ -186,14 +186,6 @@ fn assigns(entitlement: &pb::Entitlement, names: &HashMap<String, String>) -> Op
         }
         _ => None,
     }
-}
-
-/// Whether a grant of a finished file is there through others only.
-fn inherited(grant: &pb::Grant, own: &str) -> bool {
-    grant
-        .sources
-        .as_ref()
-        .is_some_and(|sources| !sources.sources.is_empty() && !sources.sources.contains_key(own))
 }
 
 /// Writes one assignment. `false`: it is there already, or the role's

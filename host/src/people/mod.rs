@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::Connection;
 
-use crate::c1z::{Error, FileOptions, Writer};
+use crate::c1z::{Error, FileOptions, Writer, pb};
 
 /// Who watches a step, may end it, and hears its warnings.
 pub struct Watch<'w> {
@@ -65,6 +65,19 @@ pub fn import(
     let mut imported = external::import(writer, &source, external, watch)?;
     identity_center::run(writer, &source, &mut imported, watch)?;
     Ok(imported)
+}
+
+/// Whether a grant is there through others only. It names where it comes from
+/// and not itself.
+#[must_use]
+pub fn is_inherited(grant: &pb::Grant) -> bool {
+    let own = grant
+        .entitlement
+        .as_ref()
+        .map(|entitlement| entitlement.id.as_str());
+    grant.sources.as_ref().is_some_and(|from| {
+        !from.sources.is_empty() && !own.is_some_and(|own| from.sources.contains_key(own))
+    })
 }
 
 /// A database for one step, in a folder that does not outlive the sync: what

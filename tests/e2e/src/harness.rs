@@ -291,7 +291,8 @@ impl Access {
         }
     }
 
-    /// `entitlement | principal | certainty | immutable | expands to`, sorted.
+    /// `entitlement | principal | certainty | immutable | expands to`, sorted;
+    /// instead of `immutable` it is `inherited` where it comes through others only.
     pub fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.grants.iter().map(line).collect();
         lines.sort();
@@ -346,7 +347,13 @@ fn line(row: &GrantRow) -> String {
         principal.resource,
         metadata["certainty"].as_str().unwrap_or("-"),
     );
-    if immutable {
+    if baton_host::people::is_inherited(&row.grant) {
+        assert!(
+            immutable,
+            "{line}: an inherited grant that is not immutable"
+        );
+        line.push_str(" | inherited");
+    } else if immutable {
         line.push_str(" | immutable");
     }
     if let Some(expansion) = &row.expansion {

@@ -414,16 +414,19 @@ async fn baton_answers_what_was_written() {
     };
     let metadata = json!({"metadata": {"certainty": "certain", "paths": [{"via": "binding"}]}});
     let newest = grant("all:member", "service_account", "dev/new", &[]);
+    // Who is a member in `dev` is one everywhere, by the grant that expands.
+    let mut twice = grant(
+        "all:member",
+        "service_account",
+        "dev/app",
+        &[annotation("GrantMetadata", metadata)],
+    );
+    let direct = json!({"isDirect": true});
+    twice["sources"] = json!({"sources": {
+        "cluster_role:view:all:member": direct, "cluster_role:view:dev:member": direct,
+    }});
     let expected = [
-        (
-            grant(
-                "all:member",
-                "service_account",
-                "dev/app",
-                &[annotation("GrantMetadata", metadata)],
-            ),
-            &everywhere,
-        ),
+        (twice, &everywhere),
         (
             grant(
                 "dev:member",

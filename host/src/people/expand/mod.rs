@@ -25,7 +25,7 @@ use serde::Serialize;
 
 use self::graph::{Edge, Graph};
 use self::holders::{Holders, Holding, Principal};
-use super::{PeopleError, Watch};
+use super::{PeopleError, Watch, is_inherited};
 use crate::c1z::annotations::pack;
 use crate::c1z::{Error, StoredGrant, Which, Writer, pb};
 
@@ -192,14 +192,7 @@ fn load_holders(
                 continue;
             };
             let message = grant.message()?;
-            let direct = message
-                .sources
-                .as_ref()
-                .is_none_or(|sources| sources.sources.is_empty())
-                || message
-                    .sources
-                    .as_ref()
-                    .is_some_and(|sources| sources.sources.contains_key(&grant.entitlement));
+            let direct = !is_inherited(&message);
             let principal = Principal {
                 kind: grant.principal_type,
                 id: grant.principal,

@@ -14,6 +14,7 @@ mod credentials;
 mod faults;
 mod files;
 mod main_job;
+mod people;
 mod reproducible;
 mod secrets;
 

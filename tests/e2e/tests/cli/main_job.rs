@@ -70,6 +70,22 @@ role:@role/reports-target:assignment | service_account:payments/reports | certai
 role:@role/team/platform/platform-admin:assignment | iam_user:@user/alice | certain
 role:@role/team/platform/platform-admin:assignment | iam_user:@user/erin | certain";
 
+/// What people hold in `prod` through roles that trust them, by the same rules.
+/// Bob, in two namespaces, holds it himself as well.
+const PROD_INHERITED: &str = "\
+access_policy:AmazonEKSClusterAdminPolicy:assigned:cluster | iam_user:@user/alice | certain | inherited
+access_policy:AmazonEKSClusterAdminPolicy:assigned:cluster | iam_user:@user/erin | certain | inherited
+cluster_role:edit:payments:member | iam_user:@user/contractors/dave | certain | inherited
+cluster_role:governance-reader:all:member | iam_user:@user/baton | certain | inherited
+cluster_role:governance-reader:all:member | role:arn:aws:iam::444455556666:role/binding | conditional | inherited
+cluster_role:view:all:member | iam_user:@user/carol | session | inherited
+cluster_role:view:namespace/all:member | iam_user:@user/contractors/dave | certain | inherited
+namespace_role:payments/deploy:member | iam_user:@user/alice | certain | inherited
+namespace_role:payments/deploy:member | iam_user:@user/erin | certain | inherited
+namespace_role:payments/deploy:member | role:@role/team/platform/platform-admin | certain | inherited
+role:@role/deployer:assignment | iam_user:@user/alice | certain | inherited
+role:@role/deployer:assignment | iam_user:@user/erin | certain | inherited";
+
 /// The same for `dev`, in mode CONFIG_MAP: no access policies, one line whose
 /// groups are no list, a list of users that is no YAML.
 const DEV: &str = "\
@@ -95,15 +111,20 @@ role:@role/reports-target:assignment | role:@role/pod-reports | certain | expand
 role:@role/team/platform/platform-admin:assignment | iam_user:@user/alice | certain
 role:@role/team/platform/platform-admin:assignment | iam_user:@user/erin | certain";
 
+const INHERITED: &str = " | inherited";
+
 #[track_caller]
 pub fn grants_are(access: &Access, expected: &str) {
     let sso = "role:@role/aws-reserved/sso.amazonaws.com/eu-west-1/";
     let lines = access.lines();
-    let found: BTreeSet<String> = lines
+    let mut found: BTreeSet<String> = lines
         .iter()
         .map(|line| line.replace(sso, "role:@SSO/"))
         .collect();
     assert_eq!(found.len(), lines.len(), "a grant is there twice");
+    // What was listed, or what came of it.
+    let inherited = expected.contains(INHERITED);
+    found.retain(|line| line.ends_with(INHERITED) == inherited);
     let expected: BTreeSet<String> = expected.lines().map(str::to_owned).collect();
     let more: Vec<_> = found.difference(&expected).collect();
     let less: Vec<_> = expected.difference(&found).collect();
@@ -149,15 +170,20 @@ fn the_documented_environment_and_no_command_write_an_access_file() {
     let before = host.files();
     let run = host.run(&[]).ok().says(&[
         "IAM Role          24         24            18",
-        "in all            95         378           59",
+        "inherited                                  12",
+        "in all            95         378           71",
         "authentication-mode: API_AND_CONFIG_MAP",
         "warning: aws-auth, mapUsers line 7: the item has no `userarn`; it is ignored",
         "warning: the trust policy of arn:aws:iam::111122223333:role/garbled cannot be read",
     ]);
-    assert_eq!(run.err, "resources: 95\nentitlements: 378\ngrants: 59\n");
+    assert_eq!(
+        run.err,
+        "resources: 95\nentitlements: 378\ngrants: 59\ninherited: 12\n"
+    );
 
     let access = Access::read(&host.file());
     grants_are(&access, PROD);
+    grants_are(&access, PROD_INHERITED);
     references_hold(&access);
     let kinds: Vec<&str> = access.types.iter().map(|kind| kind.id.as_str()).collect();
     assert_eq!(
