@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use baton_host::c1z::annotations::pack;
 use baton_host::c1z::{FileOptions, SyncType, Writer, pb};
-use baton_host::people::{Watch, expand};
+use baton_host::people::{Sessions, Watch, expand};
 
 const ROLES: usize = 100;
 const PEOPLE: usize = 100;
@@ -100,7 +100,7 @@ fn main() {
             found: &mut |_| {},
             warn: &mut |reason, _, _| println!("warning: {reason}"),
         };
-        let expanded = expand(&mut writer, &mut watch).unwrap();
+        let expanded = expand(&mut writer, &Sessions::new(), &mut watch).unwrap();
         let seconds = clock.elapsed().as_secs_f64();
         println!("{seconds:>8.2} s to expand");
         #[expect(clippy::cast_precision_loss, reason = "a benchmark")]

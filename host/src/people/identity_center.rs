@@ -8,13 +8,15 @@
 //! `<permission set ARN>-<account>`. Joined by account and name, which is
 //! unique among an instance's permission sets.
 
+mod sessions;
+
 use std::collections::{BTreeMap, HashMap};
 
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 
 use super::external::{Imported, Source};
-use super::{PeopleError, Watch, is_inherited, metadata};
+use super::{PeopleError, Sessions, Watch, is_inherited, metadata};
 use crate::c1z::annotations::{find, is, pack};
 use crate::c1z::{Error, Writer, pb};
 
@@ -37,10 +39,10 @@ pub(super) fn run(
     source: &Source,
     imported: &mut Imported,
     watch: &mut Watch<'_>,
-) -> Result<(), PeopleError> {
+) -> Result<Sessions, PeopleError> {
     let mut roles = roles(writer)?;
     if roles.is_empty() {
-        return Ok(());
+        return Ok(Sessions::new());
     }
     let (wanted, has_assignments) = assignments(source, &roles, watch)?;
     for row in source.reader.grants(&source.view) {
@@ -69,12 +71,13 @@ pub(super) fn run(
             }
         }
     }
-    if has_assignments {
-        for role in roles.values().flatten() {
-            describe(writer, role)?;
-        }
+    if !has_assignments {
+        return Ok(Sessions::new());
     }
-    Ok(())
+    for role in roles.values().flatten() {
+        describe(writer, role)?;
+    }
+    sessions::people(writer, source, &roles, watch)
 }
 
 /// The roles of Identity Center in this sync.

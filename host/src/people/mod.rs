@@ -13,12 +13,17 @@ mod metadata;
 pub use expand::{Expanded, expand};
 pub use external::{External, Imported};
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::Connection;
 
 use crate::c1z::{Error, FileOptions, Writer, pb};
+
+/// Grants that only some people behind their role have, by their rows: the ids
+/// of the accounts of Identity Center (`sso_user`).
+pub type Sessions = HashMap<i64, Vec<String>>;
 
 /// Who watches a step, may end it, and hears its warnings.
 pub struct Watch<'w> {
@@ -49,7 +54,8 @@ impl Watch<'_> {
 }
 
 /// Takes accounts and groups from another connector's file and gives grants to
-/// them. `own` is the file that the sync will replace.
+/// them; what it returns besides is for [`expand`]. `own` is the file that the
+/// sync will replace.
 ///
 /// # Errors
 /// One of the files cannot be read or written, the filter names nothing, or it
@@ -60,11 +66,11 @@ pub fn import(
     own: &Path,
     options: &FileOptions,
     watch: &mut Watch<'_>,
-) -> Result<Imported, PeopleError> {
+) -> Result<(Imported, Sessions), PeopleError> {
     let source = external::Source::open(external, own, options, watch)?;
     let mut imported = external::import(writer, &source, external, watch)?;
-    identity_center::run(writer, &source, &mut imported, watch)?;
-    Ok(imported)
+    let sessions = identity_center::run(writer, &source, &mut imported, watch)?;
+    Ok((imported, sessions))
 }
 
 /// Whether a grant is there through others only. It names where it comes from

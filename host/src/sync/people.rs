@@ -66,6 +66,7 @@ pub(super) async fn run<P: Progress>(
                 }
             }
         };
+        let mut sessions = people::Sessions::new();
         if let Some(external) = &external {
             tell(Phase::Importing, None);
             let mut watch = Watch {
@@ -73,7 +74,9 @@ pub(super) async fn run<P: Progress>(
                 found: &mut counter(Phase::Importing),
                 warn: &mut warn,
             };
-            let imported = people::import(&mut writer, external, &file, &file_options, &mut watch)?;
+            let (imported, those) =
+                people::import(&mut writer, external, &file, &file_options, &mut watch)?;
+            sessions = those;
             tell(Phase::Importing, Some(imported.resources + imported.grants));
             done.imported = Some(imported);
         }
@@ -83,7 +86,7 @@ pub(super) async fn run<P: Progress>(
             found: &mut counter(Phase::Expanding),
             warn: &mut warn,
         };
-        done.expanded = people::expand(&mut writer, &mut watch)?;
+        done.expanded = people::expand(&mut writer, &sessions, &mut watch)?;
         tell(Phase::Expanding, Some(done.expanded.grants));
         done.grants = writer.tally().grants;
         if external.is_some() {

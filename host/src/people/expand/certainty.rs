@@ -10,6 +10,9 @@ use crate::people::metadata;
 /// The rank of grants that say nothing.
 pub(super) const UNSAID: u8 = 5;
 
+/// The rank of grants that are sure.
+pub(super) const CERTAIN: u8 = 4;
+
 const KEY: &str = "certainty";
 
 /// Ranks from 1.

@@ -18,7 +18,8 @@ pub(super) struct Edge {
     pub(super) rank: u8,
     /// Only who holds `source` directly.
     pub(super) shallow: bool,
-    /// The number of a list of resource types that may pass; 0 is all.
+    /// The number of a list of principals and resource types that may pass; 0
+    /// is all.
     pub(super) filter: u32,
 }
 

@@ -25,7 +25,9 @@ const WAY_BYTES: u64 = 32;
 const TABLES: &str = "
 create table principals (number integer primary key, kind text not null, id text not null, message blob not null,
     unique (kind, id));
-create table filters (number integer, kind text, primary key (number, kind)) without rowid;
+-- id: only this one of its kind.
+create table filters (number integer not null, kind text not null, id text);
+create index filters_by_number on filters (number, kind);
 -- level: where in a component this was settled; 0 is not yet.
 create table held (node integer, principal integer, row integer not null, direct integer not null,
     rank integer not null, level integer not null default 0, primary key (node, principal)) without rowid;
@@ -38,9 +40,10 @@ create table later (node integer, principal integer, primary key (node, principa
 begin";
 
 /// The holders of an edge's source (?1) that may pass: all but the indirect
-/// ones of a shallow edge (?3), of certain resource types (?4).
+/// ones of a shallow edge (?3), and whom its filter lets pass (?4).
 const PASSING: &str = "(h.direct or not ?3) and (?4 = 0 or exists (select 1 from principals p
-    join filters f on f.kind = p.kind where p.number = h.principal and f.number = ?4))";
+    join filters f on f.kind = p.kind and (f.id is null or f.id = p.id)
+    where p.number = h.principal and f.number = ?4))";
 const UNSETTLED: &str = "not exists (select 1 from held t where t.node = ?2 and t.principal = h.principal and t.level > 0)";
 
 /// Which holders of a source go on.
@@ -96,10 +99,21 @@ impl Holders {
     /// Makes a list of resource types known under a number.
     pub(super) fn filter(&mut self, number: u32, kinds: &[String]) -> Result<(), Error> {
         for kind in kinds {
-            self.db
-                .prepare_cached("insert or ignore into filters values (?1, ?2)")
-                .and_then(|mut insert| insert.execute(params![number, kind]))
-                .map_err(error)?;
+            self.run(
+                "insert into filters values (?1, ?2, null)",
+                params![number, kind],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The same for single principals of one type.
+    pub(super) fn only(&mut self, number: u32, kind: &str, ids: &[String]) -> Result<(), Error> {
+        for id in ids {
+            self.run(
+                "insert into filters values (?1, ?2, ?3)",
+                params![number, kind, id],
+            )?;
         }
         Ok(())
     }

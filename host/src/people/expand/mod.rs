@@ -25,7 +25,7 @@ use serde::Serialize;
 
 use self::graph::{Edge, Graph};
 use self::holders::{Holders, Holding, Principal};
-use super::{PeopleError, Watch, is_inherited};
+use super::{PeopleError, Sessions, Watch, is_inherited};
 use crate::c1z::annotations::pack;
 use crate::c1z::{Error, StoredGrant, Which, Writer, pb};
 
@@ -43,18 +43,23 @@ pub struct Expanded {
     pub circles: u64,
 }
 
-/// Expands the grants of a sync that is being written.
+/// Expands the grants of a sync that is being written. `sessions`: those that
+/// expand to some of the people behind a role only.
 ///
 /// # Errors
 /// The file cannot be read or written, the expansions are too many, or it is
 /// stopped.
-pub fn expand(writer: &mut Writer, watch: &mut Watch<'_>) -> Result<Expanded, PeopleError> {
+pub fn expand(
+    writer: &mut Writer,
+    sessions: &Sessions,
+    watch: &mut Watch<'_>,
+) -> Result<Expanded, PeopleError> {
     if writer.tally().expandable == 0 {
         return Ok(Expanded::default());
     }
     let path = writer.work_folder().join("holders.db");
     let mut holders = Holders::new(&path, writer.max_bytes())?;
-    let (nodes, graph) = load(writer, &mut holders, watch)?;
+    let (nodes, graph) = load(writer, &mut holders, sessions, watch)?;
     if nodes.rows.is_empty() {
         return Ok(Expanded::default());
     }
@@ -89,11 +94,12 @@ impl Nodes {
 fn load(
     writer: &Writer,
     holders: &mut Holders,
+    sessions: &Sessions,
     watch: &mut Watch<'_>,
 ) -> Result<(Nodes, Graph), PeopleError> {
     let mut nodes = Nodes::default();
     let mut edges = Vec::new();
-    let mut filters: HashMap<Vec<String>, u32> = HashMap::new();
+    let mut filters = Filters::default();
     let mut after = 0;
     loop {
         let chunk = writer.grants_after(after, Which::Expandable)?;
@@ -106,17 +112,13 @@ fn load(
             let Some(target) = writer.entitlement_row(&grant.entitlement)? else {
                 continue;
             };
-            let rank = certainty::rank(&grant.message()?);
-            let filter = match expansion.resource_type_ids.as_slice() {
-                [] => 0,
-                kinds => {
-                    let next = u32::try_from(filters.len() + 1).unwrap_or(u32::MAX);
-                    let number = *filters.entry(kinds.to_vec()).or_insert(next);
-                    if number == next {
-                        holders.filter(number, kinds)?;
-                    }
-                    number
-                }
+            let (rank, filter) = match sessions.get(&grant.row) {
+                // They have no other sessions than those.
+                Some(people) => (certainty::CERTAIN, filters.people(people, holders)?),
+                None => (
+                    certainty::rank(&grant.message()?),
+                    filters.kinds(&expansion.resource_type_ids, holders)?,
+                ),
             };
             for source in expansion.entitlement_ids.iter() {
                 let Some(source) = source_of(writer, grant, source, watch)? else {
@@ -138,6 +140,34 @@ fn load(
     }
     let graph = Graph::new(nodes.rows.len(), edges);
     Ok((nodes, graph))
+}
+
+/// Numbers of lists of who may pass an edge.
+#[derive(Default)]
+struct Filters {
+    kinds: HashMap<Vec<String>, u32>,
+    last: u32,
+}
+
+impl Filters {
+    fn kinds(&mut self, kinds: &[String], holders: &mut Holders) -> Result<u32, Error> {
+        if kinds.is_empty() {
+            return Ok(0);
+        }
+        if let Some(number) = self.kinds.get(kinds) {
+            return Ok(*number);
+        }
+        self.last += 1;
+        holders.filter(self.last, kinds)?;
+        self.kinds.insert(kinds.to_vec(), self.last);
+        Ok(self.last)
+    }
+
+    fn people(&mut self, people: &[String], holders: &mut Holders) -> Result<u32, Error> {
+        self.last += 1;
+        holders.only(self.last, "sso_user", people)?;
+        Ok(self.last)
+    }
 }
 
 /// The row of an entitlement that a grant expands through. It must be one of

@@ -312,7 +312,12 @@ impl File {
 
     fn expand(&mut self) -> (Expanded, Vec<(&'static str, String)>) {
         let mut warnings = Vec::new();
-        let expanded = expand(&mut self.writer, &mut watch!(&mut warnings)).unwrap();
+        let expanded = expand(
+            &mut self.writer,
+            &Sessions::new(),
+            &mut watch!(&mut warnings),
+        )
+        .unwrap();
         (expanded, warnings)
     }
 
@@ -513,7 +518,7 @@ fn it_can_be_stopped() {
         found: &mut |_| {},
         warn: &mut |_, _, _| {},
     };
-    let error = expand(&mut file.writer, &mut watch).unwrap_err();
+    let error = expand(&mut file.writer, &Sessions::new(), &mut watch).unwrap_err();
     assert!(matches!(error, PeopleError::Cancelled));
 }
 

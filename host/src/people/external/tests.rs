@@ -249,14 +249,14 @@ impl World {
                 warnings.entry(reason).or_default().push(example);
             },
         };
-        let imported = people::import(
+        let (imported, sessions) = people::import(
             writer,
             &self.external(filter),
             &self.path("ours.c1z"),
             &FileOptions::default(),
             &mut watch,
         )?;
-        people::expand(writer, &mut watch)?;
+        people::expand(writer, &sessions, &mut watch)?;
         Ok((imported, warnings))
     }
 
@@ -516,6 +516,61 @@ fn people_behind_identity_center_hold_what_their_role_holds() {
             "1 assignment of Identity Center"
         );
     }
+}
+
+/// Bob and Cat may use the role; the session's name says who of them it is.
+#[test]
+fn a_session_of_identity_center_is_one_person() {
+    let world = World::new();
+    world.aws(false);
+    let mut writer = world.ours();
+    let admin = entitlement(resource("cluster_role", "admin", vec![]), "member");
+    let needs = |sessions: &[&str]| {
+        let paths: Vec<Value> = sessions
+            .iter()
+            .map(|session| json!({ "via": "binding", "session": session }))
+            .collect();
+        let facts = json!({ "certainty": "session", "path_count": paths.len(), "paths": paths });
+        vec![
+            pack(&pb::GrantMetadata {
+                metadata: Some(profile_of(&facts)),
+            }),
+            expandable(&format!("role:{SSO_ROLE}:assignment")),
+        ]
+    };
+    let bob = format!("{STORE}/user/bob");
+    let cat = format!("{STORE}/user/cat");
+    let role = entitlement(resource("role", SSO_ROLE, vec![]), "assignment");
+    writer
+        .put_grant(grant(&role, ("sso_user", &bob), vec![]))
+        .unwrap();
+    writer
+        .put_grant(grant(&admin, ("role", SSO_ROLE), needs(&["cat"])))
+        .unwrap();
+    let (_, warnings) = world.import(&mut writer, None).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let read = world.read(writer);
+    let of = |user: &str| {
+        read.grants
+            .get(&format!("cluster_role:admin:member:sso_user:{user}"))
+    };
+    assert_eq!(
+        metadata(of(&cat).unwrap()),
+        json!({ "certainty": "certain" })
+    );
+    assert!(of(&bob).is_none());
+
+    // A name that nobody has: whoever it is, a session is needed.
+    let world = World::new();
+    world.aws(false);
+    let mut writer = world.ours();
+    writer
+        .put_grant(grant(&admin, ("role", SSO_ROLE), needs(&["cat", "who"])))
+        .unwrap();
+    world.import(&mut writer, None).unwrap();
+    let read = world.read(writer);
+    let cat = &read.grants[&format!("cluster_role:admin:member:sso_user:{cat}")];
+    assert_eq!(metadata(cat), json!({ "certainty": "session" }));
 }
 
 #[test]
