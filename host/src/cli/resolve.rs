@@ -12,6 +12,7 @@ use super::exit::{CliError, Exit};
 use super::nearest::nearest;
 use super::output::plain;
 use crate::c1z::{FileOptions, Reader, View, pb};
+use crate::people::is_inherited;
 use crate::plugin::attribute;
 use crate::sandbox::contract::types::{Descriptor, Grant, ObjectId};
 use crate::sync::EVIDENCE_ASSET;
@@ -149,6 +150,9 @@ impl Ids {
             return Err(CliError { hint, ..error });
         };
         let row = row.grant;
+        if is_inherited(&row) {
+            return Err(inherited(&row));
+        }
         let entitlement = row.entitlement.map(|own| own.id).unwrap_or_default();
         let principal = row.principal.and_then(|principal| principal.id);
         let principal = principal.map(|id| ObjectId {
@@ -365,6 +369,33 @@ fn form(principal: Option<&str>, id: &str) -> bool {
             .is_some_and(|(space, name)| !space.is_empty() && !name.is_empty()),
         _ => false,
     }
+}
+
+/// A grant that is there through others only ends with those: a connector that
+/// is asked for it finds nothing to revoke.
+fn inherited(grant: &pb::Grant) -> CliError {
+    const SOURCES: usize = 3;
+    let principal = grant
+        .principal
+        .as_ref()
+        .and_then(|principal| principal.id.as_ref())
+        .map(|id| format!("{}:{}", id.resource_type, id.resource))
+        .unwrap_or_default();
+    let from: Vec<String> = grant
+        .sources
+        .iter()
+        .flat_map(|sources| sources.sources.keys())
+        .take(SOURCES)
+        .map(|source| format!("`{}`", plain(&format!("{source}:{principal}"))))
+        .collect();
+    CliError::new(
+        Exit::NotFound,
+        format!(
+            "`{}` is inherited: only what it comes from can be revoked",
+            plain(&grant.id)
+        ),
+    )
+    .hint(format!("it comes from {}", from.join(", ")))
 }
 
 #[cfg(test)]

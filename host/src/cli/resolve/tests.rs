@@ -96,6 +96,18 @@ fn file() -> File {
             ..Default::default()
         })
         .unwrap();
+    let source = pb::grant_sources::GrantSource { is_direct: true };
+    writer
+        .put_grant(pb::Grant {
+            id: "cluster_role:view:dev:member:iam_user:ana".into(),
+            entitlement: Some(entitlement(&view, "dev:member")),
+            principal: Some(resource("iam_user", "ana")),
+            sources: Some(pb::GrantSources {
+                sources: [(format!("role:{DEV}:assignment"), source)].into(),
+            }),
+            ..Default::default()
+        })
+        .unwrap();
     let evidence = serde_json::json!({"validation": {"cluster-arn": CLUSTER}}).to_string();
     writer
         .put_asset(EVIDENCE_ASSET, "application/json", evidence.as_bytes())
@@ -184,6 +196,12 @@ fn what_is_not_there_is_said_with_the_nearest() {
     let (message, hint) = says(Wanted::Grant("cluster_role:view:dev:member:role:x".into()));
     assert!(message.contains("is no grant of"), "{message}");
     assert!(hint.contains("by entitlement and --principal"), "{hint}");
+    let (message, hint) = says(Wanted::Grant(
+        "cluster_role:view:dev:member:iam_user:ana".into(),
+    ));
+    assert!(message.contains("is inherited"), "{message}");
+    let source = format!("it comes from `role:{DEV}:assignment:iam_user:ana`");
+    assert_eq!(hint, source);
     let (_, hint) = says(Wanted::Grant(
         "cluster_role:a:all:member:namespace/all:member".into(),
     ));

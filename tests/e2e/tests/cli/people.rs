@@ -17,9 +17,9 @@ fn with_people(host: Host) -> Host {
         "read",
         "--group",
         "identities",
+        file.to_str().unwrap(),
     ];
-    host.run(&[&approve[..], &[file.to_str().unwrap()]].concat())
-        .ok();
+    host.run(&approve).ok();
     host
 }
 
