@@ -44,7 +44,8 @@ fn powers(lab: &Lab) -> Powers {
     all
 }
 
-/// `entitlement | principal` -> certainty of everything that a sync shows.
+/// `entitlement | principal` -> certainty of everything that a sync lists. What
+/// is inherited comes and goes with it.
 type Shown = BTreeMap<String, String>;
 
 fn shown(lab: &Lab) -> Shown {
@@ -52,6 +53,7 @@ fn shown(lab: &Lab) -> Shown {
     access
         .grants
         .iter()
+        .filter(|row| !baton_host::people::is_inherited(&row.grant))
         .map(|row| {
             let principal = row.grant.principal.as_ref().unwrap().id.as_ref().unwrap();
             let key = format!(
