@@ -30,6 +30,7 @@ pub mod job;
 pub mod people;
 pub mod plugin;
 pub mod provision;
+pub mod review;
 pub mod sandbox;
 pub mod sync;
 pub mod upstream;
