@@ -17,6 +17,7 @@ pub(super) enum Command {
     Grant(Wanted),
     Revoke(Wanted),
     AuditVerify(PathBuf),
+    Review(ArgMatches),
     Capabilities,
     Config,
     PluginInspect(PathBuf),
@@ -105,6 +106,7 @@ impl Invocation {
                     .map(|(_, matches)| path(matches, "log"))
                     .unwrap_or_default(),
             ),
+            Some(("review", matches)) => Command::Review(matches.clone()),
             Some(("capabilities", _)) => Command::Capabilities,
             Some(("config", _)) => Command::Config,
             Some(("demo", matches)) => Command::Demo {

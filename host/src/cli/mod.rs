@@ -23,6 +23,7 @@ mod permissions;
 mod plugin;
 mod progress;
 mod resolve;
+mod review;
 mod show;
 mod sync;
 mod tree;
@@ -97,6 +98,10 @@ async fn run(
             change::change(&invocation, Direction::Revoke, &wanted, printer).await
         }
         command::Command::AuditVerify(log) => audit::verify(&log, printer),
+        command::Command::Review(matches) => {
+            let file = invocation.value("file").unwrap_or_default();
+            review::run(&matches, &file, printer)
+        }
         command::Command::Capabilities => describe::capabilities(&invocation, printer),
         command::Command::Config => describe::config(&invocation, printer),
         command::Command::Demo { keep } => demo::demo(&invocation, keep.as_deref()).await,

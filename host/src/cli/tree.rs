@@ -53,7 +53,7 @@ pub(super) fn command(descriptor: Option<&Descriptor>, shown: Option<&str>) -> C
              baton-host permissions --eks-cluster-name prod   # what to create\n  \
              baton-host check --eks-cluster-name prod         # does it work?\n  \
              baton-host --eks-cluster-name prod -f prod.c1z   # sync\n  \
-             baton grants -f prod.c1z                         # look",
+             baton-host review findings prod.c1z              # what stands out",
         )
         .disable_help_subcommand(true)
         .disable_help_flag(true)
@@ -107,6 +107,7 @@ pub(super) fn command(descriptor: Option<&Descriptor>, shown: Option<&str>) -> C
             grant(),
             revoke(),
             audit(),
+            super::review::command(),
             Command::new("capabilities")
                 .about("Print the connector's kinds and capabilities as JSON"),
             Command::new("config").about("Print the connector's settings as JSON"),
