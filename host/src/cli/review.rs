@@ -331,6 +331,9 @@ fn report(matches: &ArgMatches, file: &str, printer: Printer) -> Result<(), CliE
             }
         }
         save(&path, &fill).map_err(|error| {
+            // The file beside it has a name that says nothing.
+            let error = error.to_string();
+            let error = error.split(" at path ").next().unwrap_or_default();
             CliError::new(
                 Exit::Failure,
                 format!("cannot write {}: {error}", path.display()),

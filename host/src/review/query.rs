@@ -68,6 +68,9 @@ pub struct Holder {
     pub name: String,
     /// What it is to a reviewer.
     pub sort: Sort,
+    /// Why the people behind a role are not known, where they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub people_behind: Option<String>,
     /// What it has.
     pub access: Vec<Held>,
 }
@@ -111,19 +114,38 @@ fn holder(model: &Model, who: Id, found: Vec<(Access, BTreeSet<String>)>) -> Hol
         .into_iter()
         .map(|(a, only)| held(model, who, &a, only))
         .collect();
+    // What everybody has comes last.
+    let everybodys = |held: &Held| {
+        let implied = |way: &Way| way.links.iter().any(|link| link.note == words::IMPLIED);
+        held.paths.iter().all(implied)
+    };
     let rank = |held: &Held| match held.scope {
         Some(Scope::Cluster) => 0,
         Some(_) => 1,
         None => 2,
     };
-    access.sort_by(|a, b| (&a.cluster, rank(a), &a.what).cmp(&(&b.cluster, rank(b), &b.what)));
+    access.sort_by_cached_key(|held| {
+        let (cluster, what) = (held.cluster.clone(), held.what.clone());
+        (cluster, everybodys(held), rank(held), what)
+    });
     Holder {
         kind: model.kind(who).to_owned(),
         id: model.id(who).to_owned(),
         name: model.short(who),
         sort: model.node(who).sort,
+        people_behind: people_behind(model, who),
         access,
     }
+}
+
+/// Why the people who may assume a role are not known, if no file names any.
+fn people_behind(model: &Model, role: Id) -> Option<String> {
+    let why = model.facts(role).people_behind.clone()?;
+    let holders = model.on(role).iter().flat_map(|held| model.holders(*held));
+    let mut sorts =
+        holders.filter_map(|grant| Some(model.node(model.grant(grant)?.principal).sort));
+    let known = sorts.any(|sort| matches!(sort, Sort::Person | Sort::Group));
+    (!known).then_some(why)
 }
 
 fn held(model: &Model, who: Id, access: &Access, only: BTreeSet<String>) -> Held {

@@ -34,12 +34,12 @@ fn a_person_has_what_its_group_and_roles_have() {
         [
             "assume deploy conditional: bob -> group platform -> assume deploy (trust)",
             "member of platform unstated: bob -> member of platform",
-            "view in the whole cluster conditional: bob -> group platform -> role deploy (trust) -> \
-             system:authenticated (by what it is) -> binding everyone -> view in the whole cluster",
             "AmazonEKSEditPolicy in namespace dev conditional: bob -> group platform -> role deploy (trust) -> \
              access entry -> AmazonEKSEditPolicy in namespace dev",
             "view in namespace dev conditional: bob -> group platform -> role deploy (trust) -> access entry -> \
              group devs -> binding dev/readers -> view in namespace dev",
+            "view in the whole cluster conditional: bob -> group platform -> role deploy (trust) -> \
+             system:authenticated (by what it is) -> binding everyone -> view in the whole cluster",
         ]
     );
 }

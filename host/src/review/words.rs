@@ -5,6 +5,9 @@ use serde::Serialize;
 use super::model::{Grant, Id, Model, Sort, Way};
 use super::paths::{Path, Step};
 
+/// Says that a node is in a group because of what it is.
+pub(super) const IMPLIED: &str = "by what it is";
+
 /// One station of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Link {
@@ -76,7 +79,7 @@ pub fn chains(model: &Model, from: Id, path: &Path) -> Vec<Vec<Link>> {
     for step in before {
         head.push(match step {
             Step::Implied(group) => Link {
-                note: "by what it is".to_owned(),
+                note: IMPLIED.to_owned(),
                 ..station(model, *group)
             },
             Step::Grant(id) => match model.grant(*id) {

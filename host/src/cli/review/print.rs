@@ -75,6 +75,9 @@ fn access(held: &Held, text: &mut String) {
 
 pub(super) fn principal(holder: &Holder, title: &str) -> String {
     let mut text = format!("{title} ({})\n", holder.id);
+    if let Some(why) = &holder.people_behind {
+        text.push_str(&format!("people behind it: {why}\n"));
+    }
     if holder.access.is_empty() {
         text.push_str("  has nothing that these files know of\n");
     }
@@ -114,6 +117,9 @@ pub(super) fn holders(answer: &Answer) -> String {
             holder.name,
             clusters.join(", ")
         ));
+        if let Some(why) = &holder.people_behind {
+            text.push_str(&format!("    people behind it: {why}\n"));
+        }
         if let Some(way) = best.paths.first() {
             text.push_str(&format!("    {}\n", words::line(&way.links)));
         }
