@@ -273,7 +273,7 @@ impl Wish {
             refused(
                 Rule::Principal,
                 format!(
-                    "`{}` is no id of a {}",
+                    "`{}` is no id of kind {}",
                     shown(&principal.id),
                     shown(&principal.kind)
                 ),

@@ -81,6 +81,12 @@ pub struct Host {
     env: BTreeMap<String, String>,
 }
 
+impl Default for Host {
+    fn default() -> Host {
+        Host::new()
+    }
+}
+
 impl Host {
     /// With the approved connector and nothing to read.
     pub fn new() -> Host {

@@ -153,11 +153,12 @@ pub fn random_town(seed: u64) -> Scenario {
     sso.path = "/aws-reserved/sso.amazonaws.com/".into();
     scenario.accounts[0].roles.push(sso);
     scenario.consistency_delay_ms = if random.one_in(4) { 150 } else { 0 };
-    let entries: Vec<EntrySpec> = PRINCIPALS
-        .iter()
-        .filter(|(kind, _)| *kind != "service_account")
-        .filter_map(|(kind, arn)| random.one_in(2).then(|| entry(&mut random, kind, arn)))
-        .collect();
+    let mut entries: Vec<EntrySpec> = Vec::new();
+    for (kind, arn) in PRINCIPALS {
+        if kind != "service_account" && random.one_in(2) {
+            entries.push(entry(&mut random, kind, arn));
+        }
+    }
     let lines = lines(&mut random);
     let users = usernames(&entries);
     let town = cluster(&mut scenario, LAB);
