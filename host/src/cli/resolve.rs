@@ -117,37 +117,22 @@ impl Ids {
         descriptor: &Descriptor,
     ) -> Result<Resolved, CliError> {
         match wanted {
-            Wanted::Grant(id) => self.grant(id),
+            Wanted::Grant(id) => self.grant(id, descriptor),
             Wanted::Pair {
                 entitlement,
                 principal,
                 kind,
             } => {
-                let row = self.entitlement(entitlement)?;
+                let row = self.entitlement(entitlement, descriptor)?;
                 let principal = self.principal(&row, principal, kind.as_deref(), descriptor)?;
                 self.wish(&row, principal)
             }
         }
     }
 
-    fn grant(&self, id: &str) -> Result<Resolved, CliError> {
+    fn grant(&self, id: &str, descriptor: &Descriptor) -> Result<Resolved, CliError> {
         let Some(row) = self.reader.grant(&self.view, id).map_err(failed)? else {
-            let all = self.reader.grants(&self.view).flatten();
-            let near = nearest(id, all.map(|row| row.grant.id));
-            let error = self.unknown("grant", id, &near);
-            if near.is_empty()
-                && self
-                    .reader
-                    .entitlement(&self.view, id)
-                    .map_err(failed)?
-                    .is_some()
-            {
-                return Err(error
-                    .hint("it is an entitlement: add --principal ID to revoke it from somebody"));
-            }
-            let also = "what was granted since then is revoked by entitlement and --principal";
-            let hint = error.hint.as_deref().map(|hint| format!("{hint}; {also}"));
-            return Err(CliError { hint, ..error });
+            return self.newer(id, descriptor);
         };
         let row = row.grant;
         if is_inherited(&row) {
@@ -162,19 +147,108 @@ impl Ids {
         let Some(principal) = principal else {
             return Err(self.strange(id));
         };
-        let row = self.entitlement(&entitlement)?;
+        let row = self.entitlement(&entitlement, descriptor)?;
         self.wish(&row, principal)
     }
 
-    fn entitlement(&self, id: &str) -> Result<pb::Entitlement, CliError> {
-        match self.reader.entitlement(&self.view, id).map_err(failed)? {
-            Some(row) => Ok(row),
-            None => {
-                let all = self.reader.entitlements(&self.view).flatten();
-                let near = nearest(id, all.map(|row| row.id));
-                Err(self.unknown("entitlement", id, &near))
+    /// A grant that the file does not know: made since then, or gone by now.
+    /// What holds is judged live, as by entitlement and principal.
+    fn newer(&self, id: &str, descriptor: &Descriptor) -> Result<Resolved, CliError> {
+        let readings = self.readings(id, descriptor)?;
+        match readings.as_slice() {
+            [(row, kind, who)] => {
+                let principal = self.principal(row, who, Some(kind), descriptor)?;
+                return self.wish(row, principal);
+            }
+            [] => {}
+            several => {
+                let all: Vec<String> = several
+                    .iter()
+                    .map(|(row, kind, who)| {
+                        format!("`{}` of {kind} `{}`", plain(&row.id), plain(who))
+                    })
+                    .collect();
+                return Err(CliError::new(
+                    Exit::Usage,
+                    format!("`{}` can be read as {}", plain(id), all.join(" or as ")),
+                )
+                .hint("name the entitlement, --principal and --principal-type"));
             }
         }
+        // Never a wider one, or somebody else's: who copies a hint into a
+        // terminal takes that away.
+        let all = self.reader.grants(&self.view).flatten();
+        let alike = all.map(|row| row.grant).filter(|row| alike(row, id));
+        let near = nearest(id, alike.map(|row| row.id));
+        let error = self.unknown("grant", id, &near);
+        let entitlement = self.reader.entitlement(&self.view, id);
+        if near.is_empty() && entitlement.map_err(failed)?.is_some() {
+            return Err(
+                error.hint("it is an entitlement: add --principal ID to revoke it from somebody")
+            );
+        }
+        let also = "what was granted since then is revoked by entitlement and --principal";
+        let hint = error.hint.as_deref().map(|hint| format!("{hint}; {also}"));
+        Err(CliError { hint, ..error })
+    }
+
+    /// Every entitlement of the file, kind and principal whose grant has this
+    /// id.
+    fn readings<'a>(
+        &self,
+        id: &'a str,
+        descriptor: &Descriptor,
+    ) -> Result<Vec<(pb::Entitlement, String, &'a str)>, CliError> {
+        let mut found = Vec::new();
+        for row in self.reader.entitlements(&self.view) {
+            let row = row.map_err(failed)?;
+            let Some(rest) = id
+                .strip_prefix(&row.id)
+                .and_then(|rest| rest.strip_prefix(':'))
+            else {
+                continue;
+            };
+            let own = descriptor.kinds.iter().map(|kind| kind.name.as_str());
+            let others = row.grantable_to.iter().map(|kind| kind.id.as_str());
+            let kinds: std::collections::BTreeSet<&str> = own.chain(others).collect();
+            for kind in kinds {
+                let Some(who) = rest
+                    .strip_prefix(kind)
+                    .and_then(|rest| rest.strip_prefix(':'))
+                else {
+                    continue;
+                };
+                let spec = descriptor.kinds.iter().find(|spec| spec.name == kind);
+                let grammar = spec.map(|spec| attribute(&spec.attributes, "principal"));
+                // Kinds of ours that are nobody hold nothing.
+                if grammar != Some(None)
+                    && (form(grammar.flatten(), who) || self.known(kind, who)?)
+                {
+                    found.push((row.clone(), kind.to_owned(), who));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn entitlement(&self, id: &str, descriptor: &Descriptor) -> Result<pb::Entitlement, CliError> {
+        if let Some(row) = self.reader.entitlement(&self.view, id).map_err(failed)? {
+            return Ok(row);
+        }
+        if let Some((row, kind, who)) = self.readings(id, descriptor)?.first() {
+            return Err(CliError::new(
+                Exit::Usage,
+                format!("`{}` is a grant's id, not an entitlement's", plain(id)),
+            )
+            .hint(format!(
+                "to revoke it, drop --principal; to grant it, name the entitlement `{}` and --principal `{}` (a {kind})",
+                plain(&row.id),
+                plain(who)
+            )));
+        }
+        let all = self.reader.entitlements(&self.view).flatten();
+        let near = nearest(id, all.map(|row| row.id));
+        Err(self.unknown("entitlement", id, &near))
     }
 
     /// An entitlement's id is its object's and the slug: what is left of it
@@ -220,6 +294,20 @@ impl Ids {
             id: id.to_owned(),
         };
         if let Some(kind) = kind {
+            let own = descriptor.kinds.iter().find(|spec| spec.name == kind);
+            if own.is_some_and(|spec| attribute(&spec.attributes, "principal").is_none()) {
+                return Err(CliError::new(
+                    Exit::Usage,
+                    format!(
+                        "access cannot be given to or taken from a `{}`",
+                        plain(kind)
+                    ),
+                )
+                .hint(match holders(descriptor).as_slice() {
+                    [] => "this connector knows nobody to grant anything to".to_owned(),
+                    kinds => format!("--principal-type can be {}", kinds.join(", ")),
+                }));
+            }
             // A kind of another connector: the host says what it makes of it.
             if self.known(kind, id)? || self.foreign(kind, id, descriptor) {
                 return Ok(object(kind));
@@ -335,6 +423,35 @@ impl Ids {
         )
         .hint("sync into a new file")
     }
+}
+
+/// Whether a grant's id is another spelling of this one: of the same principal
+/// and the same scope.
+fn alike(grant: &pb::Grant, id: &str) -> bool {
+    let suffix = || {
+        let who = grant.principal.as_ref()?.id.as_ref()?;
+        let row = grant.entitlement.as_ref()?;
+        let on = row.resource.as_ref()?.id.as_ref()?;
+        let object = format!("{}:{}", on.resource_type, on.resource);
+        let slug = row.id.strip_prefix(&object)?;
+        // A namespace stands before the name, and not in the slug.
+        let home = match on.resource.split_once('/') {
+            Some((home, _)) => format!("{}:{home}/", on.resource_type),
+            None => String::new(),
+        };
+        let suffix = format!("{slug}:{}:{}", who.resource_type, who.resource);
+        Some((home, suffix))
+    };
+    suffix().is_some_and(|(home, suffix)| id.starts_with(&home) && id.ends_with(&suffix))
+}
+
+/// The kinds that can hold something.
+fn holders(descriptor: &Descriptor) -> Vec<&str> {
+    let kinds = descriptor.kinds.iter();
+    kinds
+        .filter(|kind| attribute(&kind.attributes, "principal").is_some())
+        .map(|kind| kind.name.as_str())
+        .collect()
 }
 
 fn failed(error: crate::c1z::Error) -> CliError {

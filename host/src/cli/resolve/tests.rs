@@ -85,7 +85,11 @@ fn file() -> File {
     }
     let on_odd = entitlement(&odd, "namespace/all:member");
     let on_view = entitlement(&view, "dev:member");
-    for row in [&on_odd, &on_view] {
+    let two = resource("cluster_role", "two");
+    writer.put_resource(&two).unwrap();
+    let on_two = entitlement(&two, "member");
+    let on_longer = entitlement(&two, "member:service_account:a/b");
+    for row in [&on_odd, &on_view, &on_two, &on_longer] {
         writer.put_entitlement(row).unwrap();
     }
     writer
@@ -208,6 +212,111 @@ fn what_is_not_there_is_said_with_the_nearest() {
     assert!(
         hint.contains("it is an entitlement: add --principal"),
         "{hint}"
+    );
+}
+
+#[test]
+fn the_id_of_a_grant_that_the_file_does_not_know_is_read_by_what_it_knows() {
+    let file = file();
+    let get = |id: &str| {
+        file.ids
+            .resolve(&Wanted::Grant(id.to_owned()), &descriptor())
+    };
+    for (kind, who) in [
+        ("service_account", "dev/app"),
+        ("iam_user", "arn:aws:iam::111122223333:user/eva"),
+        ("role", "arn:aws:iam::444455556666:role/partner"),
+    ] {
+        let found = get(&format!("cluster_role:view:dev:member:{kind}:{who}")).unwrap();
+        assert_eq!(found.entitlement, "cluster_role:view:dev:member");
+        assert_eq!(found.wish.slug, "dev:member");
+        assert_eq!(found.wish.principal.kind, kind);
+        assert_eq!(found.wish.principal.id, who);
+    }
+    // A principal that would be in the file is judged as by --principal.
+    let error = get("cluster_role:view:dev:member:role:arn:aws:iam::111122223333:role/x");
+    let error = error.unwrap_err();
+    assert_eq!(error.exit, Exit::NotFound);
+    assert!(error.message.contains("is no role of"), "{}", error.message);
+    // A name with a colon can make two readings of one id.
+    let odd = "cluster_role:view:dev:member:service_account:dev/a:member";
+    assert_eq!(get(odd).unwrap().wish.principal.id, "dev/a:member");
+    let twice = "cluster_role:two:member:service_account:a/b:role:arn:aws:iam::444455556666:role/x";
+    let error = get(twice).unwrap_err();
+    assert_eq!(error.exit, Exit::Usage);
+    assert!(
+        error.message.contains("can be read as"),
+        "{}",
+        error.message
+    );
+    assert!(
+        error
+            .message
+            .contains("`cluster_role:two:member:service_account:a/b`"),
+        "{}",
+        error.message
+    );
+}
+
+#[test]
+fn no_wider_grant_and_nobody_elses_is_suggested() {
+    let file = file();
+    let hint = |id: &str| {
+        let wanted = Wanted::Grant(id.to_owned());
+        let error = file.ids.resolve(&wanted, &descriptor()).unwrap_err();
+        assert_eq!(error.exit, Exit::NotFound);
+        error.hint.unwrap()
+    };
+    let near = hint(&format!("cluster_role:veiw:dev:member:role:{DEV}"));
+    let right = format!("did you mean `cluster_role:view:dev:member:role:{DEV}`?");
+    assert!(near.starts_with(&right), "{near}");
+    for other in [
+        format!("cluster_role:view:dve:member:role:{DEV}"),
+        format!("cluster_role:view:all:member:role:{DEV}"),
+        format!("cluster_role:veiw:dev:member:role:{DEV}2"),
+    ] {
+        let far = hint(&other);
+        assert!(!far.contains("did you mean"), "{other}: {far}");
+    }
+}
+
+#[test]
+fn a_grants_id_is_told_from_an_entitlements() {
+    let file = file();
+    let id = format!("cluster_role:view:dev:member:role:{DEV}");
+    let error = file.ids.resolve(&pair(&id, DEV, None), &descriptor());
+    let error = error.unwrap_err();
+    assert_eq!(error.exit, Exit::Usage);
+    assert!(
+        error.message.contains("is a grant's id"),
+        "{}",
+        error.message
+    );
+    let hint = error.hint.unwrap();
+    assert!(hint.contains("drop --principal"), "{hint}");
+    assert!(
+        hint.contains("`cluster_role:view:dev:member` and --principal"),
+        "{hint}"
+    );
+}
+
+#[test]
+fn a_kind_that_holds_nothing_is_said_before_its_id() {
+    let file = file();
+    let wanted = pair(
+        "cluster_role:view:dev:member",
+        "developers",
+        Some("cluster_role"),
+    );
+    let error = file.ids.resolve(&wanted, &descriptor()).unwrap_err();
+    assert_eq!(error.exit, Exit::Usage);
+    assert_eq!(
+        error.message,
+        "access cannot be given to or taken from a `cluster_role`"
+    );
+    assert_eq!(
+        error.hint.unwrap(),
+        "--principal-type can be role, iam_user, service_account"
     );
 }
 
