@@ -6,6 +6,7 @@ use clap::ArgMatches;
 
 use super::args::Invocation;
 use super::exit::{CliError, Exit};
+use super::flags::own_flags;
 
 /// What to do.
 #[derive(Debug, PartialEq)]
@@ -67,6 +68,22 @@ pub(super) struct Approve {
 
 impl Invocation {
     pub(super) fn command(&self) -> Result<Command, CliError> {
+        self.empty()?;
+        let command = self.subcommand()?;
+        if matches!(command, Command::Grant(_) | Command::Revoke(_))
+            && self.switch("plan")?
+            && self.switch("dry-run")?
+        {
+            return Err(CliError::new(
+                Exit::Usage,
+                "--plan and --dry-run exclude each other",
+            )
+            .hint("--plan sends nothing but reads; --dry-run lets Kubernetes check, and needs --provisioning"));
+        }
+        Ok(command)
+    }
+
+    fn subcommand(&self) -> Result<Command, CliError> {
         let path = |matches: &ArgMatches, name: &str| {
             matches
                 .get_one::<PathBuf>(name)
@@ -81,6 +98,15 @@ impl Invocation {
                 .unwrap_or_default()
         };
         Ok(match self.matches.subcommand() {
+            Some((name @ ("grant" | "revoke"), _)) if self.asks_twice() => {
+                return Err(CliError::new(
+                    Exit::Usage,
+                    format!(
+                        "`{name}` takes one change, and --grant-entitlement, --grant-principal, --grant-principal-type and --revoke-grant ask for another"
+                    ),
+                )
+                .hint("give one command for each change"));
+            }
             Some(("check", matches)) => Command::Check(texts(matches, "grantable")),
             Some(("permissions", matches)) => Command::Permissions(Permissions {
                 config_maps: !matches.get_flag("no-config-maps"),
@@ -88,17 +114,17 @@ impl Invocation {
                 grantable: texts(matches, "grantable"),
                 mode: text(matches, "authentication-mode"),
             }),
-            Some(("grant", matches)) => Command::Grant(pair(
+            Some(("grant", matches)) => Command::Grant(full(pair(
                 text(matches, "entitlement").unwrap_or_default(),
                 text(matches, "principal").ok_or_else(whom)?,
                 text(matches, "principal-type"),
-            )),
+            ))?),
             Some(("revoke", matches)) => {
                 let id = text(matches, "grant").unwrap_or_default();
-                Command::Revoke(match text(matches, "principal") {
+                Command::Revoke(full(match text(matches, "principal") {
                     None => Wanted::Grant(id),
                     Some(principal) => pair(id, principal, text(matches, "principal-type")),
-                })
+                })?)
             }
             Some(("audit", matches)) => Command::AuditVerify(
                 matches
@@ -138,16 +164,37 @@ impl Invocation {
         })
     }
 
+    /// Whether Baton's flags for one change were given, too.
+    fn asks_twice(&self) -> bool {
+        ONE_CHANGE.iter().any(|flag| self.given(flag))
+    }
+
+    fn given(&self, flag: &str) -> bool {
+        use clap::parser::ValueSource;
+        self.matches.value_source(flag) == Some(ValueSource::CommandLine)
+    }
+
+    /// A flag that was given and says nothing is a mistake, often a variable
+    /// of a script that is not set: it must not count as a flag that is not
+    /// there. Variables may be empty.
+    fn empty(&self) -> Result<(), CliError> {
+        for flag in own_flags().filter(|flag| flag.value.is_some() && self.given(flag.name)) {
+            let texts = self.matches.get_raw(flag.name).into_iter().flatten();
+            let mut texts = texts.map(|text| text.to_string_lossy());
+            if texts.any(|text| text.split(',').all(|part| part.trim().is_empty())) {
+                return Err(
+                    CliError::new(Exit::Usage, format!("--{} is empty", flag.name))
+                        .hint("give it a value, or leave it away"),
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Baton's flags for one change; without any of them it is a sync.
     fn one_change(&self) -> Result<Command, CliError> {
         let wrong = |message: &str| Err(CliError::new(Exit::Usage, message));
-        let flags = [
-            "grant-entitlement",
-            "grant-principal",
-            "grant-principal-type",
-            "revoke-grant",
-        ];
-        let [entitlement, principal, kind, grant] = flags.map(|flag| self.value(flag));
+        let [entitlement, principal, kind, grant] = ONE_CHANGE.map(|flag| self.value(flag));
         match (entitlement, principal, kind, grant) {
             (None, None, None, None) => {
                 for flag in ["plan", "dry-run"] {
@@ -181,6 +228,37 @@ impl Invocation {
     }
 }
 
+const ONE_CHANGE: [&str; 4] = [
+    "grant-entitlement",
+    "grant-principal",
+    "grant-principal-type",
+    "revoke-grant",
+];
+
+/// Refuses names that are none.
+fn full(wanted: Wanted) -> Result<Wanted, CliError> {
+    let parts = match &wanted {
+        Wanted::Grant(id) => vec![("the id of the grant", id)],
+        Wanted::Pair {
+            entitlement,
+            principal,
+            kind,
+        } => [
+            ("the id of the entitlement", Some(entitlement)),
+            ("--principal", Some(principal)),
+            ("--principal-type", kind.as_ref()),
+        ]
+        .into_iter()
+        .filter_map(|(what, text)| Some((what, text?)))
+        .collect(),
+    };
+    match parts.iter().find(|(_, text)| text.trim().is_empty()) {
+        Some((what, _)) => Err(CliError::new(Exit::Usage, format!("{what} is empty"))
+            .hint("is a variable of the script not set?")),
+        None => Ok(wanted),
+    }
+}
+
 fn pair(entitlement: String, principal: String, kind: Option<String>) -> Wanted {
     Wanted::Pair {
         entitlement,
@@ -194,7 +272,7 @@ fn whom() -> CliError {
         Exit::Usage,
         "a grant needs --principal: who shall hold the entitlement",
     )
-    .hint("--principal arn:aws:iam::111122223333:role/dev, or namespace/name of a service account")
+    .hint("--principal arn:aws:iam::111122223333:role/dev, or namespace/name of a service account; the id of a grant is for `revoke`, here it is the entitlement's")
 }
 
 #[cfg(test)]
@@ -288,6 +366,41 @@ mod tests {
                 "exclude each other",
             ),
             (&["grant", "e"], "needs --principal"),
+            (
+                &["grant", "", "--principal", "ana"],
+                "the entitlement is empty",
+            ),
+            (&["grant", "e", "--principal", ""], "--principal is empty"),
+            (&["revoke", ""], "the grant is empty"),
+            (
+                &["revoke", "e", "--principal", "ana", "--principal-type", " "],
+                "--principal-type is empty",
+            ),
+            (&["--revoke-grant", ""], "--revoke-grant is empty"),
+            (
+                &["grant", "e", "--principal", "ana", "--protect", ""],
+                "--protect is empty",
+            ),
+            (
+                &["revoke", "g", "--protect", "role:*", "--protect", " ,"],
+                "--protect is empty",
+            ),
+            (
+                &["grant", "e", "--principal", "ana", "--revoke-grant", "x"],
+                "takes one change",
+            ),
+            (
+                &["--grant-principal", "ana", "revoke", "g"],
+                "takes one change",
+            ),
+            (
+                &["grant", "e", "--principal", "ana", "--plan", "--dry-run"],
+                "exclude each other",
+            ),
+            (
+                &["--revoke-grant", "g", "--plan", "--dry-run"],
+                "exclude each other",
+            ),
             (&["--plan"], "not for a sync"),
             (&["sync", "--dry-run"], "not for a sync"),
         ] {
