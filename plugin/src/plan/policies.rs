@@ -130,12 +130,41 @@ fn holds(view: &View<'_>, policy: &str, scope: Option<&str>) -> bool {
 pub fn revoke(view: &View<'_>, policy: &str, scope: Option<&str>) -> Result<Plan, Stop> {
     of_partition(view, policy)?;
     let arn = principal(view)?;
-    let none = Ok(plan_of(Vec::new()));
+    let taken = taken(view, arn, policy, scope)?;
+    let gone = matches!(taken, Some((_, true)));
+    let associated = view
+        .reads
+        .associations
+        .get(&view.wish.id)
+        .is_some_and(|list| list.iter().any(|a| !gone || a.policy_arn != policy));
+    let mut changes: Vec<Change> = taken.into_iter().map(|(change, _)| change).collect();
+    let mut plan = plan_of(Vec::new());
+    let same = std::collections::BTreeMap::new();
+    super::revoke::cleanup(
+        view,
+        arn,
+        associated,
+        &same,
+        &mut changes,
+        &mut plan.attributes,
+    )?;
+    plan.changes = changes;
+    Ok(plan)
+}
+
+/// The change that takes the scope away, and whether the association goes with
+/// it; nothing if the principal does not hold the policy there.
+fn taken(
+    view: &View<'_>,
+    arn: &Arn,
+    policy: &str,
+    scope: Option<&str>,
+) -> Result<Option<(Change, bool)>, Stop> {
     let Own::Live(entry) = identity::entry(view, arn)? else {
-        return none;
+        return Ok(None);
     };
     let Some(there) = association(view, policy) else {
-        return none;
+        return Ok(None);
     };
     // EKS changes the policies of no other entries.
     identity::usable(view, entry)?;
@@ -160,11 +189,11 @@ pub fn revoke(view: &View<'_>, policy: &str, scope: Option<&str>) -> Result<Plan
                 ));
             }
             if !list.iter().any(|s| s == scope) {
-                return none;
+                return Ok(None);
             }
             list.iter().filter(|s| *s != scope).cloned().collect()
         }
-        _ => return none,
+        _ => return Ok(None),
     };
     let gone = left.is_empty();
     let access = if gone {
@@ -172,24 +201,7 @@ pub fn revoke(view: &View<'_>, policy: &str, scope: Option<&str>) -> Result<Plan
     } else {
         associate(view, policy, Some(there), Some(left))
     };
-    let mut changes = vec![access];
-    let mut plan = plan_of(Vec::new());
-    let kept = view
-        .reads
-        .associations
-        .get(&view.wish.id)
-        .is_some_and(|list| list.iter().any(|a| a.policy_arn != policy));
-    let same = std::collections::BTreeMap::new();
-    super::revoke::cleanup(
-        view,
-        arn,
-        kept || !gone,
-        &same,
-        &mut changes,
-        &mut plan.attributes,
-    )?;
-    plan.changes = changes;
-    Ok(plan)
+    Ok(Some((access, gone)))
 }
 
 fn policies_path(view: &View<'_>) -> String {

@@ -172,8 +172,8 @@ fn kept_by_others(binding: &Whole) -> Option<(String, String)> {
     })
 }
 
-/// Removes the mapping that we made, if nothing uses it any more. Comes with a
-/// change of access only: a revoke that finds nothing to revoke changes nothing.
+/// Removes the mapping that we made, if nothing uses it any more. Also where the
+/// access is gone already: whoever took it may not have come this far.
 pub fn cleanup(
     view: &View<'_>,
     arn: &Arn,
@@ -182,9 +182,6 @@ pub fn cleanup(
     changes: &mut Vec<Change>,
     attributes: &mut Vec<(String, String)>,
 ) -> Result<(), Stop> {
-    if changes.is_empty() {
-        return Ok(());
-    }
     let group = own_group(arn);
     let names = |username: String| {
         [

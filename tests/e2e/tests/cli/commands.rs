@@ -209,7 +209,10 @@ fn capabilities_and_config_are_what_other_tools_read() {
             "service_account"
         ]
     );
-    assert_eq!(value["connectorCapabilities"], json!(["CAPABILITY_SYNC"]));
+    assert_eq!(
+        value["connectorCapabilities"],
+        json!(["CAPABILITY_PROVISION", "CAPABILITY_SYNC"])
+    );
     let value = host.run(&["config"]).ok().json();
     let fields = value["fields"].as_array().unwrap();
     let field = |name: &str| {
