@@ -137,6 +137,23 @@ fn named(args: &[OsString]) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// Whether this may become a grant or a revoke, as far as that can be told
+/// before the plugin is loaded.
+pub(super) fn asks_for_change(args: &[OsString], environment: &Environment) -> bool {
+    const FLAGS: [&str; 2] = ["grant-entitlement", "revoke-grant"];
+    match named(args).as_deref() {
+        Some("grant" | "revoke") => true,
+        None | Some("sync") => FLAGS.iter().any(|flag| {
+            let long = format!("--{flag}");
+            environment.contains_key(&variable(flag))
+                || args
+                    .iter()
+                    .any(|arg| arg.to_string_lossy().starts_with(&long))
+        }),
+        Some(_) => false,
+    }
+}
+
 /// A flag's value: the command line, then the environment.
 fn value(matches: &ArgMatches, environment: &Environment, flag: &str) -> Option<String> {
     use clap::parser::ValueSource;
@@ -409,6 +426,26 @@ mod tests {
         for name in ["eks-region", "eks-cluster-name", "namespace-entitlements"] {
             assert!(!reserved.iter().any(|taken| taken == name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_change_is_known_before_the_plugin_is_loaded() {
+        let none = Environment::new();
+        let asks = |args: &[&str]| asks_for_change(&words(args), &none);
+        assert!(asks(&["baton-host", "-f", "x", "grant", "e"]));
+        assert!(asks(&["baton-host", "revoke", "g"]));
+        assert!(asks(&["baton-host", "--revoke-grant=g"]));
+        assert!(asks(&["baton-host", "sync", "--grant-entitlement", "e"]));
+        for args in [
+            &["baton-host"][..],
+            &["baton-host", "check"],
+            &["baton-host", "sync"],
+        ] {
+            assert!(!asks(args), "{args:?}");
+        }
+        let set = Environment::from([("BATON_REVOKE_GRANT".to_owned(), "g".to_owned())]);
+        assert!(asks_for_change(&words(&["baton-host"]), &set));
+        assert!(!asks_for_change(&words(&["baton-host", "check"]), &set));
     }
 
     #[test]

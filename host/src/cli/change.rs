@@ -15,11 +15,13 @@ use super::output::{Printer, data, plain, say};
 use super::permissions::{approve_command, protect, reads_only};
 use super::progress::{Display, Voice};
 use super::resolve::{Ids, Resolved};
-use super::sync::{access_file, job, stop_signal};
-use crate::job::{self, Job, JobError};
+use super::signals::Signals;
+use super::sync::{access_file, job};
+use crate::job::{self, Connection, Job, JobError};
+use crate::provision::audit::{Event, Row};
 use crate::provision::{
-    Applied, Audit, AuditTarget, Direction, Done, Guard, Mode, Order, ProvisionError, Rule, State,
-    Stop, provision,
+    Applied, Audit, AuditError, AuditTarget, Direction, Done, Guard, Mode, Order, ProvisionError,
+    Rule, State, Stop, provision,
 };
 use crate::sandbox::World;
 
@@ -38,6 +40,7 @@ pub(super) async fn change(
     direction: Direction,
     wanted: &Wanted,
     printer: Printer,
+    signals: Option<&Signals>,
 ) -> Result<Exit, CliError> {
     let quiet = invocation.switch("quiet")?;
     let mode = match (invocation.switch("plan")?, invocation.switch("dry-run")?) {
@@ -49,7 +52,15 @@ pub(super) async fn change(
         order,
         done,
         target,
-    } = make(invocation, direction, wanted, mode, quiet || printer.json).await?;
+    } = make(
+        invocation,
+        direction,
+        wanted,
+        mode,
+        quiet || printer.json,
+        signals,
+    )
+    .await?;
     // Rows have standard output for themselves.
     let rows_here = mode != Mode::Plan && target == AuditTarget::Stdout;
     if printer.json {
@@ -74,7 +85,7 @@ pub(super) async fn change(
 
 /// What a grant would take, in a few lines.
 pub(super) async fn outline(invocation: &Invocation, wanted: &Wanted) -> Result<String, CliError> {
-    let made = make(invocation, Direction::Grant, wanted, Mode::Plan, true).await?;
+    let made = make(invocation, Direction::Grant, wanted, Mode::Plan, true, None).await?;
     Ok(summary(&made.order, &made.done, &made.target, false))
 }
 
@@ -91,6 +102,7 @@ async fn make(
     wanted: &Wanted,
     mode: Mode,
     silent: bool,
+    signals: Option<&Signals>,
 ) -> Result<Made, CliError> {
     let job = job(invocation)?;
     if job.plugin.component.world() != World::Provisioning {
@@ -128,9 +140,10 @@ async fn make(
         stop: Stop::new(),
     };
     let display = Display::new(silent);
-    let result = run(invocation, &job, &ids, &order, &guard, &display, &target).await;
+    let work = run(invocation, &job, &ids, &order, &guard, &display, signals);
+    let result = work.await;
     display.finish();
-    let done = result.map_err(|error| next_step(error, &job))?;
+    let done = result.map_err(|error| next_step(error, &job, &target))?;
     Ok(Made {
         order,
         done,
@@ -143,7 +156,11 @@ enum Failure {
     Before(CliError),
     Order(ProvisionError),
     /// A second signal: nobody knows what is left.
-    AtOnce(CliError),
+    AtOnce {
+        operation: String,
+        /// What the log's last row of it could not be written for.
+        unwritten: Option<String>,
+    },
 }
 
 async fn run(
@@ -153,17 +170,13 @@ async fn run(
     order: &Order,
     guard: &Guard,
     display: &Display,
-    target: &AuditTarget,
+    signals: Option<&Signals>,
 ) -> Result<Done, Failure> {
     let (sandbox, _) = invocation.loaded().map_err(Failure::Before)?;
     let before = |error: JobError| Failure::Before(error.into());
-    let connection = tokio::select! {
-        connection = job::connect_to_provision(job, &order.operation) => connection.map_err(before)?,
-        () = stop_signal() => {
-            let error = CliError::new(Exit::Interrupted, "stopped; nothing was sent");
-            return Err(Failure::Before(error));
-        }
-    };
+    let connection = job::connect_to_provision(job, &order.operation)
+        .await
+        .map_err(before)?;
     ids.of(
         &connection.region,
         &connection.cluster,
@@ -178,28 +191,102 @@ async fn run(
     let observer = Arc::new(Voice(display.clone()));
     let work = provision(sandbox, job, &connection, order, guard, observer);
     tokio::pin!(work);
+    let Some(signals) = signals else {
+        return work.await.map_err(Failure::Order);
+    };
+    signals.take().map_err(Failure::Before)?;
     tokio::select! {
         result = &mut work => return result.map_err(Failure::Order),
-        () = stop_signal() => {}
+        () = signals.reach(1) => {}
     }
     guard.stop.stop();
     say("stopping: what was changed is being undone; a second time stops at once");
     tokio::select! {
         result = &mut work => result.map_err(Failure::Order),
-        () = stop_signal() => Err(Failure::AtOnce(CliError::new(
-            Exit::Interrupted,
-            format!("stopped at once: what operation {} changed may be left", order.operation),
-        ).hint(format!(
-            "the same command again completes it, or the opposite takes it back; {} names each request",
-            shown(target)
-        )))),
+        () = signals.reach(2) => {
+            let written = at_once(
+                &guard.audit,
+                order,
+                &connection,
+                job.plugin.component.digest(),
+            );
+            Err(Failure::AtOnce {
+                operation: order.operation.clone(),
+                unwritten: written.err().map(|error| error.to_string()),
+            })
+        }
+    }
+}
+
+/// The last row of an order that nobody waits for.
+fn at_once(
+    audit: &Audit,
+    order: &Order,
+    connection: &Connection,
+    plugin: &str,
+) -> Result<(), AuditError> {
+    if order.mode == Mode::Plan {
+        return Ok(());
+    }
+    let caller = &connection.caller;
+    let partition = caller.arn.split(':').nth(1).unwrap_or("aws");
+    let cluster = format!(
+        "arn:{partition}:eks:{}:{}:cluster/{}",
+        connection.region, caller.account, connection.cluster
+    );
+    audit.row(&stopped_at_once(
+        order,
+        &order.principal(),
+        &cluster,
+        &caller.arn,
+        plugin,
+    ))
+}
+
+fn stopped_at_once<'a>(
+    order: &'a Order,
+    principal: &'a str,
+    cluster: &'a str,
+    caller: &'a str,
+    plugin: &'a str,
+) -> Row<'a> {
+    Row {
+        operation: &order.operation,
+        event: Event::Failed,
+        asked_by: &order.asked_by,
+        cluster,
+        caller,
+        entitlement: &order.entitlement,
+        principal,
+        direction: order.direction,
+        plugin,
+        upstream: None,
+        method: None,
+        path: None,
+        body: None,
+        status: None,
+        message: Some("stopped at once: what was changed may be left"),
     }
 }
 
 /// The sentence of an error with the command that helps.
-fn next_step(failure: Failure, job: &Job) -> CliError {
+fn next_step(failure: Failure, job: &Job, target: &AuditTarget) -> CliError {
     let error = match failure {
-        Failure::Before(error) | Failure::AtOnce(error) => return error,
+        Failure::Before(error) => return error,
+        Failure::AtOnce {
+            operation,
+            unwritten,
+        } => {
+            let also = unwritten.map(|why| format!("; {why}")).unwrap_or_default();
+            return CliError::new(
+                Exit::Interrupted,
+                format!("stopped at once: what operation {operation} changed may be left{also}"),
+            )
+            .hint(format!(
+                "the same command again completes it, or the opposite takes it back; {} names each request",
+                shown(target)
+            ));
+        }
         Failure::Order(error) => error,
     };
     let hint = match &error {

@@ -25,6 +25,7 @@ mod progress;
 mod resolve;
 mod review;
 mod show;
+mod signals;
 mod sync;
 mod tree;
 mod who;
@@ -81,21 +82,43 @@ async fn run(
     early: Early,
     printer: Printer,
 ) -> Result<Exit, CliError> {
+    if !args::asks_for_change(&args, &environment) {
+        return carry_out(args, environment, early, printer, None).await;
+    }
+    let signals = signals::Signals::install();
+    tokio::select! {
+        result = carry_out(args, environment, early, printer, Some(&signals)) => result,
+        () = signals.early() => Err(signals::stopped()),
+    }
+}
+
+async fn carry_out(
+    args: Vec<OsString>,
+    environment: args::Environment,
+    early: Early,
+    printer: Printer,
+    signals: Option<&signals::Signals>,
+) -> Result<Exit, CliError> {
     let invocation = match Invocation::parse(args, environment, early).await? {
         args::Parsed::Run(invocation) => invocation,
         args::Parsed::Printed(exit) => return Ok(exit),
     };
-    match invocation.command()? {
+    let command = invocation.command()?;
+    if let (command::Command::Sync, Some(signals)) = (&command, signals) {
+        // It listens by itself.
+        signals.take()?;
+    }
+    match command {
         command::Command::Sync => sync::sync(&invocation, printer).await,
         command::Command::Check(grantable) => check::check(&invocation, &grantable, printer).await,
         command::Command::Permissions(wanted) => {
             permissions::permissions(&invocation, wanted, printer)
         }
         command::Command::Grant(wanted) => {
-            change::change(&invocation, Direction::Grant, &wanted, printer).await
+            change::change(&invocation, Direction::Grant, &wanted, printer, signals).await
         }
         command::Command::Revoke(wanted) => {
-            change::change(&invocation, Direction::Revoke, &wanted, printer).await
+            change::change(&invocation, Direction::Revoke, &wanted, printer, signals).await
         }
         command::Command::AuditVerify(log) => audit::verify(&log, printer),
         command::Command::Review(matches) => {

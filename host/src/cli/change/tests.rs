@@ -199,3 +199,24 @@ fn each_failure_has_its_exit_code() {
     assert_eq!(refused(Rule::Approval), Exit::Plugin);
     assert_eq!(refused(Rule::Protected), Exit::NotFound);
 }
+
+#[test]
+fn an_order_that_is_stopped_at_once_has_an_end_in_the_log() {
+    let (audit, rows) = Audit::memory();
+    let order = order(Direction::Grant, Mode::Apply);
+    let principal = order.principal();
+    let asked = Row {
+        event: Event::Asked,
+        message: None,
+        ..stopped_at_once(&order, &principal, "c", "me", "sha256:00")
+    };
+    audit.row(&asked).unwrap();
+    audit
+        .row(&stopped_at_once(&order, &principal, "c", "me", "sha256:00"))
+        .unwrap();
+    let bytes = rows.lock().unwrap().clone();
+    let found = crate::provision::audit::verify(&bytes[..]).unwrap();
+    assert_eq!((found.rows, found.unfinished), (2, Vec::new()));
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(text.contains("stopped at once"), "{text}");
+}
