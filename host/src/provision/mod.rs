@@ -372,7 +372,8 @@ pub async fn provision(
     };
     let writes = order.mode != Mode::Plan;
     if writes {
-        rows.event(audit::Event::Asked, None)?;
+        // Who looks for changes of what is protected by default finds them.
+        rows.event(audit::Event::Asked, guard.protect.lifted().as_deref())?;
     }
     let wish = match admit(job, connection, order, guard, &granted) {
         Ok(wish) => wish,
@@ -497,7 +498,7 @@ fn admit(
         );
     }
     if let Some(reason) = guard.protect.reason(&order.entitlement, &order.principal()) {
-        return refused(Rule::Protected, reason, None);
+        return refused(Rule::Protected, reason.sentence, reason.hint.as_deref());
     }
     if let Some(iam) = wish.iam() {
         let caller = &connection.caller.arn;

@@ -21,6 +21,15 @@ pub struct BuiltIn {
     pub about: &'static str,
 }
 
+/// Why something is left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// What is protected, and by what.
+    pub sentence: String,
+    /// What would take that away, where something does.
+    pub hint: Option<String>,
+}
+
 /// Everything that is protected if nobody says otherwise.
 pub const DEFAULTS: &[BuiltIn] = &[
     BuiltIn {
@@ -120,10 +129,21 @@ impl Protect {
         self.rules.iter().map(|rule| rule.pattern.as_str())
     }
 
-    /// Why this must not be granted or revoked, as one sentence, if so.
-    /// `principal` is `kind:id`.
+    /// The defaults that `--unprotect` took away, as one sentence, if any.
     #[must_use]
-    pub fn reason(&self, entitlement_id: &str, principal: &str) -> Option<String> {
+    pub fn lifted(&self) -> Option<String> {
+        let lifted: Vec<String> = DEFAULTS
+            .iter()
+            .filter(|default| self.patterns().all(|pattern| pattern != default.pattern))
+            .map(|default| format!("`{}`", default.pattern))
+            .collect();
+        (!lifted.is_empty()).then(|| format!("--unprotect took away {}", lifted.join(", ")))
+    }
+
+    /// Why this must not be granted or revoked, if so. `principal` is
+    /// `kind:id`.
+    #[must_use]
+    pub fn reason(&self, entitlement_id: &str, principal: &str) -> Option<Reason> {
         self.rules.iter().find_map(|rule| {
             let subject = [entitlement_id, principal]
                 .into_iter()
@@ -131,11 +151,17 @@ impl Protect {
             let subject = crate::sandbox::clean(subject, 1000);
             let pattern = &rule.pattern;
             Some(if rule.by_default {
-                format!(
-                    "`{subject}` is protected by default; --unprotect '{pattern}' takes that away"
-                )
+                Reason {
+                    sentence: format!("`{subject}` is protected by default ('{pattern}')"),
+                    hint: Some(format!(
+                        "if it shall be changed all the same: --unprotect '{pattern}' takes that away, for this command"
+                    )),
+                }
             } else {
-                format!("`{subject}` is protected by --protect '{pattern}'")
+                Reason {
+                    sentence: format!("`{subject}` is protected by --protect '{pattern}'"),
+                    hint: None,
+                }
             })
         })
     }
@@ -259,17 +285,42 @@ mod tests {
     }
 
     #[test]
-    fn the_sentence_says_what_takes_it_away() {
+    fn the_hint_says_what_takes_it_away() {
         let protect = Protect::new(&["role:*/Dev".to_owned()], &[]).unwrap();
+        let reason = protect.reason("cluster_role:cluster-admin:all:member", USER);
+        let reason = reason.unwrap();
         assert_eq!(
-            protect
-                .reason("cluster_role:cluster-admin:all:member", USER)
-                .unwrap(),
-            "`cluster_role:cluster-admin:all:member` is protected by default; --unprotect 'cluster_role:cluster-admin:*' takes that away"
+            reason.sentence,
+            "`cluster_role:cluster-admin:all:member` is protected by default ('cluster_role:cluster-admin:*')"
         );
+        let hint = reason.hint.unwrap();
+        assert!(
+            hint.contains("--unprotect 'cluster_role:cluster-admin:*'"),
+            "{hint}"
+        );
+        let reason = protect.reason(VIEW, ROLE).unwrap();
         assert_eq!(
-            protect.reason(VIEW, ROLE).unwrap(),
+            reason.sentence,
             "`role:arn:aws:iam::111122223333:role/team/Dev` is protected by --protect 'role:*/Dev'"
+        );
+        assert_eq!(reason.hint, None);
+    }
+
+    #[test]
+    fn what_was_taken_away_is_said() {
+        let of = |protect: Result<Protect, String>| protect.unwrap().lifted();
+        assert_eq!(Protect::default().lifted(), None);
+        let one = ["cluster_role:cluster-admin:*".to_owned()];
+        assert_eq!(
+            of(Protect::new(&[], &one)).unwrap(),
+            "--unprotect took away `cluster_role:cluster-admin:*`"
+        );
+        assert_eq!(of(Protect::new(&one, &one)), None);
+        let all: Vec<String> = DEFAULTS.iter().map(|one| one.pattern.to_owned()).collect();
+        let said = of(Protect::new(&[], &all)).unwrap();
+        assert!(
+            said.ends_with(", `service_account:kube-system/*`"),
+            "{said}"
         );
     }
 
