@@ -29,9 +29,13 @@ pub(super) fn verify(log: &Path, printer: Printer) -> Result<Exit, CliError> {
 
 fn text(log: &Path, found: &Verified) -> String {
     let mut text = format!(
-        "{}: {} rows, each as it was written",
+        "{}: {} rows, each {}",
         log.display(),
-        found.rows
+        found.rows,
+        match found.torn.as_slice() {
+            [] => "as it was written",
+            _ => "as it was written, or cut off",
+        }
     );
     if let (Some(from), Some(until)) = (&found.from, &found.until) {
         text.push_str(&format!(
@@ -43,9 +47,13 @@ fn text(log: &Path, found: &Verified) -> String {
     }
     text.push('\n');
     for row in &found.torn {
-        text.push_str(&format!(
-            "row {row} was cut off while it was written; the rows after it know that\n"
-        ));
+        text.push_str(&if *row == found.rows {
+            format!(
+                "row {row}, the last, was cut off: by a crash or a full disk while it was written, or since; what it told of is not known\n"
+            )
+        } else {
+            format!("row {row} was cut off while it was written; the rows after it know that\n")
+        });
     }
     for operation in &found.unfinished {
         text.push_str(&format!(
@@ -97,9 +105,17 @@ mod tests {
         );
         assert!(shown.contains("operation ab never ended"), "{shown}");
 
-        let changed = std::fs::read_to_string(&path)
-            .unwrap()
-            .replacen("ab", "xy", 1);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, whole.get(..whole.len() - 100).unwrap()).unwrap();
+        let found = follow(BufReader::new(std::fs::File::open(&path).unwrap())).unwrap();
+        let shown = text(&path, &found);
+        assert!(shown.contains("row 2, the last, was cut off"), "{shown}");
+        assert!(
+            shown.contains("2 rows, each as it was written, or cut off"),
+            "{shown}"
+        );
+
+        let changed = whole.replacen("ab", "xy", 1);
         std::fs::write(&path, changed).unwrap();
         let error = verify(&path, quiet).unwrap_err();
         assert_eq!(error.exit, Exit::Failure);

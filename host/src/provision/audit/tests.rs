@@ -127,11 +127,19 @@ fn the_first_broken_row_is_named() {
     let error = check(&[lines[0], "{}", lines[1]]).unwrap_err();
     assert_eq!(error.row, 2);
     assert!(error.reason.contains("no row of an audit log"), "{error}");
-    // The last row without its end.
+    // The last row without its end is one that was cut off, and no more.
     let cut = text.strip_suffix('\n').unwrap();
-    assert_eq!(verify(cut.as_bytes()).unwrap_err().row, 4);
+    let found = verify(cut.as_bytes()).unwrap();
+    assert_eq!((found.rows, found.torn), (4, vec![4]));
+    assert!(found.unfinished.is_empty());
     let half = cut.get(..cut.len() - 20).unwrap();
-    assert_eq!(verify(half.as_bytes()).unwrap_err().row, 4);
+    let found = verify(half.as_bytes()).unwrap();
+    assert_eq!((found.rows, found.torn), (4, vec![4]));
+    assert_eq!(found.unfinished, ["a"]);
+    let twice = format!("{}\n{{}}\n{{", lines[0]);
+    assert_eq!(verify(twice.as_bytes()).unwrap_err().row, 2);
+    let other = format!("{}\n{}", lines[0], lines[2]);
+    assert_eq!(verify(other.as_bytes()).unwrap_err().row, 2);
     // Rows that were renumbered with their chain kept cannot be: the number is
     // part of the line.
     assert_eq!(verify(&b""[..]).unwrap().rows, 0);
