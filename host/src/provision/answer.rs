@@ -61,7 +61,7 @@ fn eks(write: &Write, reply: &Reply, created: bool) -> Verdict {
     let words = write.words();
     if reply.status == 400 && message.contains("invalid principal.") {
         return Verdict::NotYet(format!(
-            "EKS does not know the principal (yet): {}",
+            "EKS does not know the principal (yet); if it stays so, check its ARN and that it exists: {}",
             said(reply)
         ));
     }
