@@ -182,6 +182,8 @@ pub async fn take<L: Leases>(leases: Arc<L>, claim: Claim) -> Result<Lock<L>, Lo
     let mut seen: Option<(String, Instant)> = None;
     loop {
         let found = leases.get(&name).await.map_err(LockError::Upstream)?;
+        // From here at the latest it runs out for others.
+        let begun = clock::now();
         let (attempt, wait) = match found.status {
             200..=299 => {
                 let (lease, now) = (&found.body, clock::now());
@@ -195,10 +197,9 @@ pub async fn take<L: Leases>(leases: Arc<L>, claim: Claim) -> Result<Lock<L>, Lo
                     }
                 };
                 let ends = since + Duration::from_secs(lasts.min(24 * 60 * 60));
-                if holder(lease) == claim.identity {
-                    // Its answer was lost.
-                    (Attempt::Ours(lease.clone()), Duration::ZERO)
-                } else if !holder(lease).is_empty() && now < ends {
+                // Where it is ours an answer was lost: nobody knows how long ago.
+                let others = !holder(lease).is_empty() && holder(lease) != claim.identity;
+                if others && now < ends {
                     let wait = LOOK.min(ends - now);
                     if now + wait >= claim.until {
                         return Err(LockError::Held(crate::sandbox::clean(holder(lease), 200)));
@@ -232,7 +233,7 @@ pub async fn take<L: Leases>(leases: Arc<L>, claim: Claim) -> Result<Lock<L>, Lo
         };
         match attempt {
             Attempt::Ours(lease) => {
-                let held = hold(leases, claim, name, lease);
+                let held = hold(leases, claim, name, lease, begun);
                 return Ok(Lock {
                     _here: here,
                     lease: Some(held),
@@ -273,54 +274,77 @@ fn attempt(sent: Result<Outcome, UpstreamError>) -> Result<Attempt, LockError> {
     }
 }
 
-/// Keeps a lease alive until it is let go or lost.
-fn hold<L: Leases>(leases: Arc<L>, claim: Claim, name: String, lease: Value) -> Held<L> {
+/// Renews a lease once; says what it is now and whether it was renewed, or who
+/// has taken it.
+async fn renew<L: Leases>(
+    leases: &L,
+    name: &str,
+    identity: &str,
+    mut lease: Value,
+) -> Result<(Value, bool), String> {
+    let now = format!("{:.6}", jiff::Timestamp::now());
+    if let Some(spec) = lease.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.insert("renewTime".to_owned(), now.into());
+    }
+    match leases.replace(name, lease.clone()).await {
+        Ok(Outcome::Answered(reply)) if reply.is_success() => return Ok((reply.body, true)),
+        Ok(Outcome::Answered(reply)) if matches!(reply.status, 404 | 409) => {}
+        _ => return Ok((lease, false)),
+    }
+    match leases.get(name).await {
+        // Ours all the same, if only an answer was lost.
+        Ok(found) if found.is_success() && holder(&found.body) == identity => {
+            Ok((found.body, false))
+        }
+        Ok(found) if found.is_success() => {
+            let by = crate::sandbox::clean(holder(&found.body), 200);
+            Err(format!("{by} has taken the lease kube-system/{name}"))
+        }
+        _ => Ok((lease, false)),
+    }
+}
+
+/// Keeps a lease alive until it is let go or lost. It is lost when its life is
+/// over since the last renewal was *sent*, whether or not an answer is still
+/// waited for: by then others may take it.
+fn hold<L: Leases>(
+    leases: Arc<L>,
+    claim: Claim,
+    name: String,
+    lease: Value,
+    begun: Instant,
+) -> Held<L> {
     let (tell, lost) = watch::channel(None);
     let life = Duration::from_secs(claim.seconds);
     let (renewing, called, identity) = (leases.clone(), name.clone(), claim.identity.clone());
     let renewal = tokio::spawn(async move {
         let mut lease = lease;
-        let mut good = clock::now();
-        loop {
-            clock::sleep(life / 3).await;
-            let now = format!("{:.6}", jiff::Timestamp::now());
-            if let Some(spec) = lease.get_mut("spec").and_then(Value::as_object_mut) {
-                spec.insert("renewTime".to_owned(), now.into());
-            }
-            match renewing.replace(&called, lease.clone()).await {
-                Ok(Outcome::Answered(reply)) if reply.is_success() => {
-                    lease = reply.body;
-                    good = clock::now();
-                    continue;
+        let mut good = begun;
+        let mut wait = life / 3;
+        let why = loop {
+            let work = async {
+                clock::sleep(wait).await;
+                let sent = clock::now();
+                let renewal = renew(&*renewing, &called, &claim.identity, lease.clone());
+                // One connection that hangs is not the end.
+                (sent, clock::timeout(life / 3, renewal).await)
+            };
+            match clock::timeout_at(good + life, work).await {
+                Ok((sent, Ok(Ok((now, true))))) => {
+                    (lease, good, wait) = (now, sent, life / 3);
                 }
-                Ok(Outcome::Answered(reply)) if matches!(reply.status, 404 | 409) => {
-                    // Ours all the same, if only an answer was lost.
-                    match renewing.get(&called).await {
-                        Ok(found)
-                            if found.is_success() && holder(&found.body) == claim.identity =>
-                        {
-                            lease = found.body;
-                        }
-                        Ok(found) if found.is_success() => {
-                            let by = crate::sandbox::clean(holder(&found.body), 200);
-                            let _ = tell.send(Some(format!(
-                                "{by} has taken the lease kube-system/{called}"
-                            )));
-                            return;
-                        }
-                        _ => {}
-                    }
+                Ok((_, Ok(Ok((now, false))))) => (lease, wait) = (now, life / 10),
+                Ok((_, Ok(Err(taken)))) => break taken,
+                Ok((_, Err(_))) => wait = life / 10,
+                Err(_) => {
+                    break format!(
+                        "the lease kube-system/{called} could not be renewed for {} s",
+                        life.as_secs()
+                    );
                 }
-                _ => {}
             }
-            if clock::since(good) >= life {
-                let _ = tell.send(Some(format!(
-                    "the lease kube-system/{called} could not be renewed for {} s",
-                    life.as_secs()
-                )));
-                return;
-            }
-        }
+        };
+        let _ = tell.send(Some(why));
     });
     Held {
         leases,

@@ -18,6 +18,8 @@ struct Fake {
     /// The API server does not answer.
     down: Mutex<bool>,
     writes: Mutex<u32>,
+    /// For how long a write is on its way, and for how many.
+    slow: Mutex<(Duration, u32)>,
 }
 
 fn reply(status: u16, body: Value) -> Reply {
@@ -44,6 +46,18 @@ impl Fake {
             return Outcome::Unknown(gone());
         }
         Outcome::Answered(reply(200, lease))
+    }
+
+    async fn waits(&self) {
+        let time = {
+            let mut slow = self.slow.lock().unwrap();
+            if slow.1 == 0 {
+                return;
+            }
+            slow.1 -= 1;
+            slow.0
+        };
+        clock::sleep(time).await;
     }
 
     fn holder(&self) -> String {
@@ -77,6 +91,7 @@ impl Leases for Fake {
     }
 
     async fn create(&self, lease: Value) -> Result<Outcome, UpstreamError> {
+        self.waits().await;
         if self.lease.lock().unwrap().is_some() {
             return Ok(Outcome::Answered(reply(409, json!({}))));
         }
@@ -84,6 +99,7 @@ impl Leases for Fake {
     }
 
     async fn replace(&self, _: &str, lease: Value) -> Result<Outcome, UpstreamError> {
+        self.waits().await;
         if *self.down.lock().unwrap() {
             return Err(gone());
         }
@@ -244,6 +260,32 @@ async fn who_loses_it_hears_of_it() {
         *fake.down.lock().unwrap() = true;
         let why = clock::timeout(Duration::from_secs(25), lock.lost()).await;
         assert!(why.unwrap().contains("could not be renewed for 15 s"));
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_renewal_that_hangs_does_not_make_the_lock_longer() {
+    clock::run(async {
+        let fake = Arc::new(Fake::default());
+        // Making it took a while: others count from when it was made.
+        *fake.slow.lock().unwrap() = (Duration::from_secs(4), 1);
+        let begun = clock::now();
+        let lock = take(fake.clone(), claim("hangs", "one", 30)).await.unwrap();
+        *fake.slow.lock().unwrap() = (Duration::from_secs(60), 99);
+        let why = clock::timeout(Duration::from_secs(60), lock.lost()).await;
+        assert!(why.unwrap().contains("could not be renewed for 15 s"));
+        assert_eq!(clock::since(begun).as_secs(), 15);
+        drop(lock);
+        // One connection that hangs is not the end.
+        let fake = Arc::new(Fake::default());
+        let lock = take(fake.clone(), claim("hangs-1", "one", 30))
+            .await
+            .unwrap();
+        *fake.slow.lock().unwrap() = (Duration::from_secs(60), 1);
+        let lost = clock::timeout(Duration::from_secs(120), lock.lost()).await;
+        assert!(lost.is_err());
+        drop(lock);
     })
     .await
 }
