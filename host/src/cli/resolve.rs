@@ -82,7 +82,14 @@ impl Ids {
         account: Option<&str>,
     ) -> Result<(), CliError> {
         let Some(arn) = &self.cluster else {
-            return Ok(());
+            return Err(CliError::new(
+                Exit::Usage,
+                format!(
+                    "{} does not say which cluster it was read from, so nothing is changed by it",
+                    self.path.display()
+                ),
+            )
+            .hint("name the file of this cluster with --file, or sync it first"));
         };
         let parts: Vec<&str> = arn.splitn(6, ':').collect();
         let same = match parts.as_slice() {
@@ -91,7 +98,7 @@ impl Ids {
                     && account.is_none_or(|account| *a == account)
                     && name.strip_prefix("cluster/") == Some(cluster)
             }
-            _ => true,
+            _ => false,
         };
         if same {
             return Ok(());
@@ -147,6 +154,11 @@ impl Ids {
         let Some(principal) = principal else {
             return Err(self.strange(id));
         };
+        // What a person reads in the id is what is changed.
+        let parts = format!("{entitlement}:{}:{}", principal.kind, principal.id);
+        if row.id != id || parts != id {
+            return Err(self.strange(id));
+        }
         let row = self.entitlement(&entitlement, descriptor)?;
         self.wish(&row, principal)
     }
@@ -232,8 +244,10 @@ impl Ids {
     }
 
     fn entitlement(&self, id: &str, descriptor: &Descriptor) -> Result<pb::Entitlement, CliError> {
-        if let Some(row) = self.reader.entitlement(&self.view, id).map_err(failed)? {
-            return Ok(row);
+        match self.reader.entitlement(&self.view, id).map_err(failed)? {
+            Some(row) if row.id == id => return Ok(row),
+            Some(_) => return Err(self.strange(id)),
+            None => {}
         }
         if let Some((row, kind, who)) = self.readings(id, descriptor)?.first() {
             return Err(CliError::new(
@@ -416,7 +430,7 @@ impl Ids {
         CliError::new(
             Exit::Usage,
             format!(
-                "{} has `{}`, but not the resource that it belongs to",
+                "{} has `{}`, but not with the parts that its id names",
                 self.path.display(),
                 plain(id)
             ),

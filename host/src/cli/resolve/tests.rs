@@ -69,6 +69,10 @@ struct File {
 }
 
 fn file() -> File {
+    file_of(Some(CLUSTER))
+}
+
+fn file_of(cluster: Option<&str>) -> File {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sync.c1z");
     let options = FileOptions::default();
@@ -100,6 +104,15 @@ fn file() -> File {
             ..Default::default()
         })
         .unwrap();
+    // An id that says one thing, and parts that say another.
+    writer
+        .put_grant(pb::Grant {
+            id: "cluster_role:view:dev:member:service_account:dev/app".into(),
+            entitlement: Some(entitlement(&view, "dev:member")),
+            principal: Some(resource("role", DEV)),
+            ..Default::default()
+        })
+        .unwrap();
     let source = pb::grant_sources::GrantSource { is_direct: true };
     writer
         .put_grant(pb::Grant {
@@ -112,7 +125,7 @@ fn file() -> File {
             ..Default::default()
         })
         .unwrap();
-    let evidence = serde_json::json!({"validation": {"cluster-arn": CLUSTER}}).to_string();
+    let evidence = serde_json::json!({"validation": {"cluster-arn": cluster}}).to_string();
     writer
         .put_asset(EVIDENCE_ASSET, "application/json", evidence.as_bytes())
         .unwrap();
@@ -344,4 +357,24 @@ fn a_file_without_a_sync_says_what_writes_one() {
     let error = Ids::open(&path, &FileOptions::default()).err().unwrap();
     assert_eq!(error.exit, Exit::Usage);
     assert!(error.message.contains("holds no sync"), "{}", error.message);
+}
+
+#[test]
+fn a_file_that_names_no_cluster_is_not_used() {
+    for cluster in [None, Some("prod")] {
+        let error = file_of(cluster)
+            .ids
+            .of("eu-central-1", "prod", None)
+            .unwrap_err();
+        assert_eq!(error.exit, Exit::Usage);
+    }
+}
+
+#[test]
+fn a_grant_is_what_its_id_says() {
+    let id = "cluster_role:view:dev:member:service_account:dev/app";
+    let wanted = Wanted::Grant(id.to_owned());
+    let error = file().ids.resolve(&wanted, &descriptor()).unwrap_err();
+    assert_eq!(error.exit, Exit::Usage, "{}", error.message);
+    assert!(error.message.contains(id), "{}", error.message);
 }
