@@ -470,12 +470,30 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
         Ok(())
     }
 
-    /// Sends a change until it is known what became of it.
+    /// Sends a change until it is known what became of it. A request that may
+    /// have arrived is remembered, whatever became of those after it: EKS may
+    /// show only later that it did.
     async fn send(&mut self, change: Checked, summary: &str) -> Result<Sent, ProvisionError> {
+        let known = self.progress.made.len();
+        let mut unknown = false;
+        let result = self.tried(change.clone(), summary, &mut unknown).await;
+        if unknown && self.progress.made.len() == known {
+            self.remember(change, false);
+        }
+        result
+    }
+
+    /// Sends a change, again where that helps, and says whether the outcome of
+    /// one request was unknown.
+    async fn tried(
+        &mut self,
+        change: Checked,
+        summary: &str,
+        unknown: &mut bool,
+    ) -> Result<Sent, ProvisionError> {
         let token = self.token();
         let mut shown = self.applied(&change, summary, &token, false, "");
         let (begun, mut wait, mut tries) = (clock::now(), Backoff::new(), 0);
-        let mut unknown = false;
         loop {
             tries += 1;
             self.written(Event::Request, &shown, None, None)?;
@@ -507,7 +525,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                             self.made(change, shown, true);
                             return Ok(Sent::Made);
                         }
-                        Verdict::Conflict(_) if unknown => {
+                        Verdict::Conflict(_) if *unknown => {
                             // Perhaps with ourselves: the lost request was it.
                             return self.resolve(change, shown).await;
                         }
@@ -535,7 +553,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                     }
                 }
                 Outcome::Unknown(error) => {
-                    unknown = true;
+                    *unknown = true;
                     self.noted(
                         Event::Request,
                         &shown,
@@ -611,12 +629,16 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
     }
 
     fn made(&mut self, checked: Checked, shown: Applied, sure: bool) {
+        self.progress.shown.push(shown);
+        self.remember(checked, sure);
+    }
+
+    fn remember(&mut self, checked: Checked, sure: bool) {
         let again = self
             .progress
             .made
             .iter()
             .any(|made| made.sure && same(&made.checked, &checked));
-        self.progress.shown.push(shown);
         self.progress.made.push(Made {
             checked,
             sure,

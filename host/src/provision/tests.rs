@@ -1257,3 +1257,36 @@ async fn every_kind_of_change_can_be_taken_back() {
     })
     .await
 }
+
+/// EKS is behind, so a request whose answer was lost looks as if it had never
+/// arrived, and what comes of the next one says nothing about it.
+#[tokio::test]
+async fn what_may_have_arrived_is_undone_whatever_came_of_the_next() {
+    clock::run(async {
+        let pending = "The specified principalArn is invalid: invalid principal.";
+        let nexts = [
+            Fault::Answer(403, "AccessDeniedException", "no"),
+            Fault::Answer(429, "ThrottlingException", "slow down"),
+            Fault::Answer(400, "InvalidParameterException", pending),
+            Fault::Unsent,
+        ];
+        for next in nexts {
+            let sim = Sim::new("API").faults([Fault::None, Fault::LostAfter, next.clone()]);
+            let behind = (clock::now() + Duration::from_secs(2), State::default());
+            *sim.shown.lock().unwrap() = Some(behind);
+            let bench = grant(role());
+            let stop = async {
+                while sim.sent().len() < 3 {
+                    clock::sleep(Duration::from_millis(10)).await;
+                }
+                let stopped = Some((Cause::Stopped, "stopped".to_owned()));
+                bench.stop.send_replace(stopped);
+            };
+            let (result, ()) = tokio::join!(bench.run(&sim, grants_role), stop);
+            let (_, what, undone, left) = failure(result);
+            assert_eq!((undone.len(), left.len()), (2, 0), "{next:?}: {what}");
+            assert_eq!(sim.state(), State::default(), "{next:?}");
+        }
+    })
+    .await
+}
