@@ -15,10 +15,10 @@ use super::answer::{Verdict, verdict};
 use super::audit::Event;
 use super::check::{self, Checked, Effect, Problem, Step};
 use super::clock::{self, Instant};
-use super::facts::{Cloud, Facts};
+use super::facts::{self, Cloud, Facts};
 use super::plans::{Plans, sentences, within_limits};
 use super::rows::Rows;
-use super::undo::{Standing, standing};
+use super::undo::{Standing, kept, standing};
 use super::wish::Wish;
 use super::{Applied, Cause, Direction, Done, Mode, Order, ProvisionError, State};
 use crate::sandbox::contract::Plan;
@@ -187,6 +187,29 @@ fn same(one: &Checked, two: &Checked) -> bool {
     }
 }
 
+/// Why a change of EKS does not fit any more. Its objects have no versions, so
+/// they are looked at right before: what is left to chance is one request long.
+async fn outdated(cloud: &impl Cloud, change: &Checked) -> Result<Option<String>, UpstreamError> {
+    if change.write.kind() != Kind::Eks {
+        return Ok(None);
+    }
+    if standing(cloud, &change.effect).await? != Standing::Before {
+        return Ok(Some("it is not as it was any more".to_owned()));
+    }
+    let Write::DeleteEntry { principal } = &change.write else {
+        return Ok(None);
+    };
+    // Policies go with their entry. One that we took away may still show.
+    let mut wait = Backoff::new();
+    for _ in 0..4 {
+        if facts::associations(cloud, principal).await?.is_empty() {
+            return Ok(None);
+        }
+        clock::sleep(wait.next()).await;
+    }
+    Ok(Some("it has access policies".to_owned()))
+}
+
 impl<C: Cloud, P: Plans> Run<'_, C, P> {
     /// Makes the wish true, or leaves everything as it was.
     ///
@@ -251,6 +274,9 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                 }
             }
             if plan.changes.is_empty() {
+                if self.doubted(&mut misfits, &mut wait).await? {
+                    continue;
+                }
                 return Ok(self.outcome(first));
             }
             first = false;
@@ -259,7 +285,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                 .unless(Facts::read(self.cloud, self.wish, direction, &writes))
                 .await??;
             check::people(self.wish, &facts)?;
-            let mut checked = match check::plan(self.wish, direction, &facts, writes) {
+            let checked = match check::plan(self.wish, direction, &facts, writes) {
                 Ok(checked) => checked,
                 Err(Problem::Bad(why)) => return Err(bad(&why)),
                 Err(Problem::Moved(why)) => {
@@ -279,31 +305,33 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                     continue;
                 }
             };
-            misfits = 0;
-            checked.retain(|change| {
+            let summaries = plan.changes.iter();
+            let summaries = summaries.map(|change| crate::sandbox::clean(&change.summary, 1000));
+            // Each with its own sentence, whichever are left out.
+            let mut checked: Vec<(Checked, String)> = checked.into_iter().zip(summaries).collect();
+            checked.retain(|(change, _)| {
                 change.step != Step::Cleanup || !self.progress.given_up.contains(&change.write)
             });
-            let summaries: Vec<String> = plan
-                .changes
-                .iter()
-                .map(|change| crate::sandbox::clean(&change.summary, 1000))
-                .collect();
             if checked.is_empty() {
+                if self.doubted(&mut misfits, &mut wait).await? {
+                    continue;
+                }
                 return Ok(self.outcome(false));
             }
+            misfits = 0;
             match self.order.mode {
                 Mode::Apply => {}
                 Mode::Plan => {
-                    for (change, summary) in checked.iter().zip(&summaries) {
+                    for (change, summary) in &checked {
                         let shown = self.applied(change, summary, "", false, "planned");
                         self.progress.shown.push(shown);
                     }
                     return Ok(State::Planned);
                 }
                 Mode::DryRun => {
-                    for (change, summary) in checked.into_iter().zip(&summaries) {
+                    for (change, summary) in checked {
                         self.go_on()?;
-                        self.dry_run(change, summary).await?;
+                        self.dry_run(change, &summary).await?;
                     }
                     return Ok(State::Planned);
                 }
@@ -321,9 +349,9 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                 ));
             }
             self.progress.rounds += 1;
-            for (change, summary) in checked.into_iter().zip(&summaries) {
+            for (change, summary) in checked {
                 self.go_on()?;
-                match self.send(change, summary).await? {
+                match self.send(change, &summary).await? {
                     Sent::Made => wait = Backoff::new(),
                     Sent::Conflict => {
                         self.unless(clock::sleep(wait.next())).await?;
@@ -332,6 +360,48 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                 }
             }
         }
+    }
+
+    /// Whether a plan without changes is asked for again, because what the
+    /// host sees itself says otherwise; in the end it is refused.
+    async fn doubted(&self, misfits: &mut u32, wait: &mut Backoff) -> Result<bool, ProvisionError> {
+        let Some(why) = self.unless(self.untrue()).await?? else {
+            return Ok(false);
+        };
+        *misfits += 1;
+        if (*misfits >= MISFITS && self.progress.made.is_empty()) || *misfits > 2 * MISFITS {
+            return Err(bad(&format!("it has no changes, and {why}")));
+        }
+        // EKS may only be behind.
+        self.unless(clock::sleep(wait.next())).await?;
+        Ok(true)
+    }
+
+    /// Why the wish is plainly not true. Only what is the host's own is looked
+    /// at: other ways to the same access are the connector's to find.
+    async fn untrue(&self) -> Result<Option<String>, UpstreamError> {
+        if self.order.direction == Direction::Revoke {
+            let kept = kept(self.cloud, self.wish).await?;
+            return Ok(kept.map(|object| format!("{object} is still there")));
+        }
+        let place = self.wish.place();
+        let own = self.progress.made.iter().rfind(|made| {
+            made.sure
+                && match &made.checked.effect {
+                    Effect::Binding { place: at, .. } => Some(at) == place.as_ref(),
+                    Effect::Association { .. } => true,
+                    _ => false,
+                }
+        });
+        let Some(Made { checked, .. }) = own else {
+            return Ok(None);
+        };
+        let there = match &checked.effect {
+            // Others may have widened it.
+            Effect::Association { .. } => kept(self.cloud, self.wish).await?.is_some(),
+            effect => matches!(standing(self.cloud, effect).await?, Standing::After(_)),
+        };
+        Ok((!there).then(|| format!("{} is not what was made of it", checked.object)))
     }
 
     fn outcome(&self, first: bool) -> State {
@@ -371,9 +441,10 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
     }
 
     /// Whether a plan repeats what was answered with success a moment ago.
-    fn lags(&mut self, checked: &[Checked]) -> Result<bool, ProvisionError> {
+    fn lags(&mut self, checked: &[(Checked, String)]) -> Result<bool, ProvisionError> {
         let slow = |write: &Write| write.kind() == Kind::Eks;
-        for change in checked.iter().filter(|change| slow(&change.write)) {
+        let changes = checked.iter().map(|(change, _)| change);
+        for change in changes.filter(|change| slow(&change.write)) {
             let Some(made) = self
                 .progress
                 .made
@@ -493,6 +564,11 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
     ) -> Result<Sent, ProvisionError> {
         let token = self.token();
         let mut shown = self.applied(&change, summary, &token, false, "");
+        match self.unless(outdated(self.cloud, &change)).await? {
+            Ok(None) => {}
+            Ok(Some(why)) => return self.conflict(&change, shown, "conflict", why),
+            Err(error) => return self.no(&change, shown, error.into()),
+        }
         let (begun, mut wait, mut tries) = (clock::now(), Backoff::new(), 0);
         loop {
             tries += 1;
@@ -530,13 +606,8 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                             return self.resolve(change, shown).await;
                         }
                         Verdict::Conflict(why) => {
-                            if change.step == Step::Cleanup && self.given_up_twice(&change) {
-                                let error = failed(Cause::Conflict, why);
-                                return self.no(&change, shown, error);
-                            }
-                            shown.result = format!("conflict {}: {why}", reply.status);
-                            self.progress.shown.push(shown);
-                            return Ok(Sent::Conflict);
+                            let what = format!("conflict {}", reply.status);
+                            return self.conflict(&change, shown, &what, why);
                         }
                         Verdict::NotYet(why) => {
                             if clock::since(begun) >= NOT_YET {
@@ -601,6 +672,22 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                 }
             }
         }
+    }
+
+    /// Somebody else's change is in the way: plan again.
+    fn conflict(
+        &mut self,
+        change: &Checked,
+        mut shown: Applied,
+        what: &str,
+        why: String,
+    ) -> Result<Sent, ProvisionError> {
+        if change.step == Step::Cleanup && self.given_up_twice(change) {
+            return self.no(change, shown, failed(Cause::Conflict, why));
+        }
+        shown.result = format!("{what}: {why}");
+        self.progress.shown.push(shown);
+        Ok(Sent::Conflict)
     }
 
     /// A conflict after a request without an answer.

@@ -70,6 +70,8 @@ struct Sim {
     sent: Mutex<Vec<(String, String)>>,
     versions: Mutex<u64>,
     blind: Mutex<bool>,
+    /// Whether the next reads of associations fail.
+    unread: Mutex<VecDeque<bool>>,
 }
 
 fn reply(status: u16, body: Value) -> Reply {
@@ -293,6 +295,9 @@ impl Cloud for Sim {
                     .map(|entry| json!({"accessEntry": entry})),
             ),
             Read::Associations(arn, _) => {
+                if self.unread.lock().unwrap().pop_front() == Some(true) {
+                    return Err(unknown());
+                }
                 let mine = eks
                     .associations
                     .iter()
@@ -1286,6 +1291,210 @@ async fn what_may_have_arrived_is_undone_whatever_came_of_the_next() {
             let (_, what, undone, left) = failure(result);
             assert_eq!((undone.len(), left.len()), (2, 0), "{next:?}: {what}");
             assert_eq!(sim.state(), State::default(), "{next:?}");
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_plan_without_changes_is_not_believed_where_the_wish_is_plainly_not_true() {
+    clock::run(async {
+        let nothing = |_: &State| Vec::new();
+        for wish in [role(), policy(None), policy(Some("dev"))] {
+            for mode in [Mode::Apply, Mode::Plan] {
+                let sim = Sim::new("API");
+                sim.make(&new_entry());
+                sim.make(&match wish.place() {
+                    Some(_) => binding(&wish),
+                    None if wish == policy(None) => associate(Scope::Cluster),
+                    None => associate(Scope::Namespaces(vec!["dev".to_owned()])),
+                });
+                let bench = bench(Direction::Revoke, mode, wish.clone());
+                let error = bench.run(&sim, nothing).await.unwrap_err();
+                assert!(
+                    matches!(&error, ProvisionError::BadPlan { sentence } if sentence.contains("is still there")),
+                    "{error}"
+                );
+                let rows = if mode == Mode::Plan { vec![] } else { vec!["refused"] };
+                assert_eq!(bench.rows(), rows);
+            }
+        }
+        // What is not there, and what is another scope, may be believed.
+        for scope in [None, Some(vec!["a".to_owned()])] {
+            let sim = Sim::new("API");
+            sim.make(&new_entry());
+            if let Some(scope) = scope {
+                sim.make(&associate(Scope::Namespaces(scope)));
+            }
+            for wish in [role(), policy(None), policy(Some("dev"))] {
+                let bench = bench(Direction::Revoke, Mode::Apply, wish);
+                let done = bench.run(&sim, nothing).await.unwrap();
+                assert_eq!(done.state, Ending::AlreadyRevoked);
+            }
+        }
+        // A grant ends with what it sent.
+        fn away(state: &mut State) {
+            state.bindings.clear();
+        }
+        let sim = Sim::new("API").faults([Fault::None, Fault::Meanwhile(away)]);
+        let mut rounds = 0;
+        let once = |state: &State| {
+            rounds += 1;
+            match rounds {
+                1 => grants_role(state),
+                _ => Vec::new(),
+            }
+        };
+        let (cause, what, _, left) = failure(grant(role()).run(&sim, once).await);
+        assert_eq!((cause, left.len()), (Cause::Connector, 0), "{what}");
+        assert!(what.contains("is not what was made of it"), "{what}");
+        assert_eq!(sim.state(), State::default());
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_eks_has_no_versions_for_is_looked_at_right_before() {
+    clock::run(async {
+        fn foreign(state: &mut State) {
+            let scope = Scope::Namespaces(vec!["a".to_owned()]);
+            let key = (ALICE.to_owned(), VIEW.to_owned());
+            state.associations.insert(key, scope.json());
+        }
+        // A scope that somebody else writes meanwhile is added to.
+        let sim = Sim::new("API").faults([Fault::Meanwhile(foreign)]);
+        let grants = |state: &State| {
+            let mut changes = Vec::new();
+            if !state.entries.contains_key(ALICE) {
+                changes.push(change(&new_entry()));
+            }
+            let key = (ALICE.to_owned(), VIEW.to_owned());
+            let scope: Vec<String> = match state.associations.get(&key) {
+                Some(scope) => serde_json::from_value(scope["namespaces"].clone()).unwrap(),
+                None => Vec::new(),
+            };
+            if !scope.iter().any(|name| name == "dev") {
+                let scope = scope.into_iter().chain(["dev".to_owned()]);
+                changes.push(change(&associate(Scope::Namespaces(scope.collect()))));
+            }
+            changes
+        };
+        let wish = policy(Some("dev"));
+        let done = grant(wish).run(&sim, grants).await.unwrap();
+        assert_eq!((done.state, done.rounds), (Ending::Changed, 2));
+        let scope = sim.state().associations.values().next().unwrap().clone();
+        assert_eq!(scope["namespaces"], json!(["a", "dev"]));
+        // A policy that somebody else gives meanwhile does not go with the entry.
+        let sim = Sim::new("API").faults([Fault::Meanwhile(foreign)]);
+        sim.make(&new_entry());
+        sim.make(&binding(&role()));
+        let revokes = |state: &State| {
+            let place = role().place().unwrap();
+            let Some(object) = state.bindings.get(&place) else {
+                return Vec::new();
+            };
+            let text = |name: &str| object["metadata"][name].as_str().unwrap().to_owned();
+            let delete = Write::DeleteBinding {
+                place,
+                uid: text("uid"),
+                version: text("resourceVersion"),
+            };
+            let entry = Write::DeleteEntry {
+                principal: ALICE.to_owned(),
+            };
+            vec![change(&delete), change(&entry)]
+        };
+        let bench = bench(Direction::Revoke, Mode::Apply, role());
+        let done = bench.run(&sim, revokes).await.unwrap();
+        assert_eq!(done.state, Ending::Changed);
+        let state = sim.state();
+        assert_eq!((state.entries.len(), state.associations.len()), (1, 1));
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_entry_is_not_taken_back_while_its_policies_cannot_be_read() {
+    clock::run(async {
+        fn foreign(state: &mut State) {
+            let key = (ALICE.to_owned(), "another".to_owned());
+            state.associations.insert(key, Scope::Cluster.json());
+        }
+        let no = Fault::Answer(403, "AccessDeniedException", "no");
+        let sim = Sim::new("API").faults([Fault::Meanwhile(foreign), no]);
+        // Before the association, then for the undo.
+        sim.unread.lock().unwrap().extend([false, true, true]);
+        let result = grant(policy(None)).run(&sim, grants_policy).await;
+        let (_, _, undone, left) = failure(result);
+        assert_eq!((undone.len(), left.len()), (0, 1));
+        assert!(left[0].contains("access policies since"), "{left:?}");
+        assert_eq!(sim.state().entries.len(), 1);
+    })
+    .await
+}
+
+#[tokio::test]
+async fn each_change_is_taken_back_with_a_token_of_its_own() {
+    clock::run(async {
+        let sim = Sim::new("API");
+        // Entry and association are made, and what is planned then does not fit.
+        let plans = |state: &State| match grants_policy(state) {
+            changes if changes.is_empty() => vec![change(&new_entry())],
+            changes => changes,
+        };
+        let (_, _, undone, left) = failure(grant(policy(None)).run(&sim, plans).await);
+        assert_eq!((undone.len(), left.len()), (2, 0));
+        let sent = sim.sent.lock().unwrap();
+        let tokens = sent.iter().map(|(_, token)| token);
+        let undo: Vec<&String> = tokens.filter(|t| t.starts_with("undo-op-1")).collect();
+        assert_eq!(undo.len(), 2, "{undo:?}");
+        assert_ne!(undo[0], undo[1]);
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_change_is_shown_with_its_own_sentence() {
+    clock::run(async {
+        let denied = Fault::Answer(403, "AccessDeniedException", "no");
+        let busy = Fault::Answer(409, "Conflict", "modified");
+        // The clean-up comes first and is given up; what follows is sent again.
+        let sim = Sim::new("API").faults([denied, busy]);
+        let entry = json!({"principalArn": ALICE, "type": "STANDARD", "username": ALICE, "kubernetesGroups": [], "tags": tags()});
+        let mut state = sim.state();
+        state.entries.insert(ALICE.to_owned(), entry);
+        *sim.state.lock().unwrap() = state;
+        let place = Place {
+            namespace: Some("dev".to_owned()),
+            name: "mine".to_owned(),
+        };
+        let object = json!({
+            "metadata": {"name": "mine", "namespace": "dev"},
+            "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": "view"},
+            "subjects": [{"apiGroup": GROUP, "kind": "Group", "name": alice().own_group()}],
+        });
+        sim.put_binding(&place, object);
+        let plans = |state: &State| {
+            let Some(object) = state.bindings.get(&place) else {
+                return Vec::new();
+            };
+            let text = |name: &str| object["metadata"][name].as_str().unwrap().to_owned();
+            let entry = change(&Write::DeleteEntry {
+                principal: ALICE.to_owned(),
+            });
+            let binding = change(&Write::DeleteBinding {
+                place: place.clone(),
+                uid: text("uid"),
+                version: text("resourceVersion"),
+            });
+            vec![entry, binding]
+        };
+        let bench = bench(Direction::Revoke, Mode::Apply, role());
+        let done = bench.run(&sim, plans).await.unwrap();
+        assert_eq!((done.state, done.changes.len()), (Ending::Changed, 3));
+        for shown in &done.changes {
+            let own = if shown.upstream == "eks" { "eks:DeleteAccessEntry" } else { "delete rbac.authorization.k8s.io/rolebindings" };
+            assert_eq!(shown.summary, format!("do {own}"));
         }
     })
     .await

@@ -16,7 +16,7 @@ use super::clock;
 use super::facts::{self, Cloud, Entry, list_of, subjects};
 use super::plans::Plans;
 use super::rounds::{Backoff, Made, Run, failed};
-use super::wish::Iam;
+use super::wish::{Access, Iam, Wish};
 use super::{Cause, Mode, ProvisionError};
 use crate::upstream::operation::write::{NewEntry, Op, Place, Scope, Write};
 use crate::upstream::rights::Kind;
@@ -117,6 +117,52 @@ pub async fn standing(cloud: &impl Cloud, effect: &Effect) -> Result<Standing, U
             of(now == Some(after.as_str()), was, found.clone())
         }
     })
+}
+
+/// What is plainly there of a wish, for people: our own binding of it, or its
+/// part of a policy's scope.
+///
+/// # Errors
+/// Why it cannot be read.
+pub async fn kept(cloud: &impl Cloud, wish: &Wish) -> Result<Option<String>, UpstreamError> {
+    match &wish.access {
+        Access::Role { kind, name, .. } => {
+            let Some(place) = wish.place() else {
+                return Ok(None);
+            };
+            let Some(found) = facts::found(cloud, &Read::Binding(place.clone())).await? else {
+                return Ok(None);
+            };
+            let label = "/metadata/labels/app.kubernetes.io~1managed-by";
+            let ours = text(&found, label) == "baton-host"
+                && text(&found, "/roleRef/kind") == *kind
+                && text(&found, "/roleRef/name") == name;
+            let group = wish.iam().map(Iam::own_group);
+            let subjects = subjects(&found);
+            let own = subjects.len() == 1
+                || subjects.iter().any(|subject| {
+                    text(subject, "/kind") == "Group"
+                        && group.as_deref() == Some(text(subject, "/name"))
+                });
+            Ok((ours && own).then(|| place.to_string()))
+        }
+        Access::Policy { arn, namespace } => {
+            let Some(iam) = wish.iam() else {
+                return Ok(None);
+            };
+            if cloud.mode().await? == "CONFIG_MAP" {
+                return Ok(None);
+            }
+            let all = facts::associations(cloud, &iam.arn).await?;
+            let scope = all.iter().find(|(policy, _)| policy == arn);
+            let there = match (scope, namespace) {
+                (Some((_, Scope::Cluster)), None) => true,
+                (Some((_, Scope::Namespaces(all))), Some(one)) => all.contains(one),
+                _ => false,
+            };
+            Ok(there.then(|| format!("{arn} on access entry {}", iam.arn)))
+        }
+    }
 }
 
 /// The change that takes one back, from the object as it is now.
@@ -270,9 +316,9 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
             true => error,
             false => {
                 let until = clock::now() + ALL;
-                for made in made.iter().rev() {
+                for (number, made) in made.iter().enumerate().rev() {
                     let object = described(&made.checked);
-                    match clock::timeout_at(until, self.take_back(made)).await {
+                    match clock::timeout_at(until, self.take_back(made, number)).await {
                         Ok(Ok(Back::Undone)) => undone.push(object),
                         Ok(Ok(Back::NeverMade)) => {}
                         Ok(Err(why)) => left.push(format!("{object} ({why})")),
@@ -296,7 +342,7 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
         error
     }
 
-    async fn take_back(&self, made: &Made) -> Result<Back, String> {
+    async fn take_back(&self, made: &Made, number: usize) -> Result<Back, String> {
         let effect = &made.checked.effect;
         let slow = made.checked.write.kind() == Kind::Eks;
         let mut wait = Backoff::new();
@@ -332,16 +378,24 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
                 before: None,
                 ..
             } = effect
-                && facts::associations(self.cloud, principal)
-                    .await
-                    .is_ok_and(|all| !all.is_empty())
             {
-                return Err("somebody else has given it access policies since".to_owned());
+                // They would go with the entry.
+                match facts::associations(self.cloud, principal).await {
+                    Ok(all) if all.is_empty() => {}
+                    Ok(_) => {
+                        return Err("somebody else has given it access policies since".to_owned());
+                    }
+                    Err(error) => {
+                        why = error.to_string();
+                        clock::sleep(wait.next()).await;
+                        continue;
+                    }
+                }
             }
             let Some(write) = inverse(effect, now.as_ref()) else {
                 return Err("it cannot be taken back".to_owned());
             };
-            match self.send_back(made, write).await {
+            match self.send_back(made, number, write).await {
                 Ok(true) => return Ok(Back::Undone),
                 Ok(false) => {}
                 Err(Some(refused)) => return Err(refused),
@@ -354,12 +408,18 @@ impl<C: Cloud, P: Plans> Run<'_, C, P> {
     }
 
     /// Whether it is taken back; `Err(Some)` where it never will be.
-    async fn send_back(&self, made: &Made, write: Write) -> Result<bool, Option<String>> {
+    async fn send_back(
+        &self,
+        made: &Made,
+        number: usize,
+        write: Write,
+    ) -> Result<bool, Option<String>> {
         let gone = matches!(
             write,
             Write::DeleteEntry { .. } | Write::Disassociate { .. } | Write::DeleteBinding { .. }
         );
-        let token = format!("undo-{}", self.order.operation);
+        // EKS answers the token of another change with what became of that.
+        let token = format!("undo-{}-{number}", self.order.operation);
         let change = Checked {
             write,
             before: made.checked.after.clone(),
