@@ -497,7 +497,7 @@ fn admit(
             None,
         );
     }
-    if let Some(reason) = guard.protect.reason(&order.entitlement, &order.principal()) {
+    if let Some(reason) = guard.protect.forbids(order, &wish) {
         return refused(Rule::Protected, reason.sentence, reason.hint.as_deref());
     }
     if let Some(iam) = wish.iam() {

@@ -5,11 +5,34 @@
 //! (our own principal, the roles of nodes) is refused elsewhere (`check.rs`),
 //! and nothing here can allow it.
 
+use super::Order;
+use super::wish::Wish;
+
 /// A pattern and whence it comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rule {
     pattern: String,
     by_default: bool,
+}
+
+impl Rule {
+    fn reason(&self, subject: &str) -> Reason {
+        let subject = crate::sandbox::clean(subject, 1000);
+        let pattern = &self.pattern;
+        if self.by_default {
+            Reason {
+                sentence: format!("`{subject}` is protected by default ('{pattern}')"),
+                hint: Some(format!(
+                    "if it shall be changed all the same: --unprotect '{pattern}' takes that away, for this command"
+                )),
+            }
+        } else {
+            Reason {
+                sentence: format!("`{subject}` is protected by --protect '{pattern}'"),
+                hint: None,
+            }
+        }
+    }
 }
 
 /// One of the patterns that protect without being asked.
@@ -148,23 +171,48 @@ impl Protect {
             let subject = [entitlement_id, principal]
                 .into_iter()
                 .find(|subject| meets(&rule.pattern, subject))?;
-            let subject = crate::sandbox::clean(subject, 1000);
-            let pattern = &rule.pattern;
-            Some(if rule.by_default {
-                Reason {
-                    sentence: format!("`{subject}` is protected by default ('{pattern}')"),
-                    hint: Some(format!(
-                        "if it shall be changed all the same: --unprotect '{pattern}' takes that away, for this command"
-                    )),
-                }
-            } else {
-                Reason {
-                    sentence: format!("`{subject}` is protected by --protect '{pattern}'"),
-                    hint: None,
-                }
-            })
+            Some(rule.reason(subject))
         })
     }
+
+    /// Why an order must not be carried out, if so: by the ids
+    /// that it names, and by those that the host gives what it means. What a
+    /// kind is called is the plugin's choice, and a pattern must hold whatever
+    /// that is.
+    #[must_use]
+    pub(super) fn forbids(&self, order: &Order, wish: &Wish) -> Option<Reason> {
+        let (entitlement, principal) = wish.ids();
+        self.reason(&order.entitlement, &order.principal())
+            .or_else(|| self.reason(&entitlement, &principal))
+            .or_else(|| {
+                // Names are unique in an account, whatever the path.
+                let iam = wish.iam()?;
+                let kind = if iam.role { "role" } else { "user" };
+                let known = if iam.role { "role" } else { "iam_user" };
+                let bare = format!(
+                    "{known}:arn:{}:iam::{}:{kind}/{}",
+                    iam.partition,
+                    iam.account,
+                    iam.name()
+                );
+                let rule = self.rules.iter().find(|rule| {
+                    meets(&rule.pattern, &bare)
+                        || pathless(&rule.pattern).is_some_and(|pattern| meets(&pattern, &bare))
+                })?;
+                Some(rule.reason(&principal))
+            })
+    }
+}
+
+/// A pattern of one user or role without the path in its ARN.
+fn pathless(pattern: &str) -> Option<String> {
+    let lower = pattern.to_ascii_lowercase();
+    let kind = [":role/", ":user/"]
+        .into_iter()
+        .find_map(|kind| Some(lower.find(kind)? + kind.len()))?;
+    let (head, rest) = pattern.split_at_checked(kind)?;
+    let (_, name) = rest.rsplit_once('/')?;
+    (!name.contains('*')).then(|| format!("{head}{name}"))
 }
 
 /// Whether pattern and id have a name in common. A `*` of the pattern is
@@ -322,6 +370,98 @@ mod tests {
             said.ends_with(", `service_account:kube-system/*`"),
             "{said}"
         );
+    }
+
+    fn order(on: (&str, &str), slug: &str, principal: (&str, &str)) -> Order {
+        let id = |(kind, id): (&str, &str)| crate::sandbox::contract::types::ObjectId {
+            kind: kind.to_owned(),
+            id: id.to_owned(),
+        };
+        Order {
+            direction: super::super::Direction::Grant,
+            entitlement: format!("{}:{}:{slug}", on.0, on.1),
+            wish: crate::sandbox::contract::types::Grant {
+                on: id(on),
+                slug: slug.to_owned(),
+                principal: id(principal),
+                attributes: Vec::new(),
+            },
+            asked_by: "tester".to_owned(),
+            operation: "op".to_owned(),
+            mode: super::super::Mode::Plan,
+        }
+    }
+
+    fn wish(grammar: (&str, &str), order: &Order) -> Wish {
+        Wish::of(grammar, &order.wish).unwrap()
+    }
+
+    const CLUSTER_ROLE: &str = "kubernetes-cluster-role";
+    const ANA: (&str, &str) = ("person", "arn:aws:iam::111122223333:user/ana");
+
+    #[test]
+    fn what_a_plugin_calls_its_kinds_takes_no_protection_away() {
+        let protect = Protect::default();
+        let policy = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy";
+        for (grammar, id, slug) in [
+            (CLUSTER_ROLE, "cluster-admin", "all:member"),
+            (CLUSTER_ROLE, "cluster-admin", "namespace/all:member"),
+            (CLUSTER_ROLE, "view", "kube-system:member"),
+            ("kubernetes-role", "kube-system/x", "member"),
+            ("eks-access-policy", policy, "assigned:cluster"),
+        ] {
+            let order = order(("clustar_role", id), slug, ANA);
+            let wish = wish((grammar, "aws-iam-user"), &order);
+            assert_eq!(protect.reason(&order.entitlement, &order.principal()), None);
+            assert!(protect.forbids(&order, &wish).is_some(), "{id} {slug}");
+        }
+        let fine = order(("clustar_role", "view"), "dev:member", ANA);
+        assert_eq!(
+            protect.forbids(&fine, &wish((CLUSTER_ROLE, "aws-iam-user"), &fine)),
+            None
+        );
+        let account = ("workload", "kube-system/coredns");
+        let order = order(("clustar_role", "view"), "dev:member", account);
+        let wish = wish((CLUSTER_ROLE, "kubernetes-service-account"), &order);
+        let why = protect.forbids(&order, &wish).unwrap();
+        assert!(
+            why.sentence
+                .contains("`service_account:kube-system/coredns`"),
+            "{why:?}"
+        );
+    }
+
+    #[test]
+    fn a_path_in_an_arn_takes_no_protection_away() {
+        let arn = |path: &str| format!("arn:aws:iam::111122223333:role/{path}");
+        for (pattern, named, expected) in [
+            ("role:arn:aws:iam::111122223333:role/team/x", "x", true),
+            (
+                "role:arn:aws:iam::111122223333:role/team/x",
+                "other/X",
+                true,
+            ),
+            ("role:arn:aws:iam::111122223333:role/x", "team/x", true),
+            ("role:arn:aws:iam::*:role/team/x", "x", true),
+            ("role:arn:aws:iam::111122223333:role/team/*", "x", false),
+            ("role:arn:aws:iam::111122223333:role/team/*", "team/x", true),
+            ("role:arn:aws:iam::111122223333:role/team/x", "y", false),
+            ("role:arn:aws:iam::111122223334:role/team/x", "x", false),
+            ("iam_user:arn:aws:iam::111122223333:user/team/x", "x", false),
+        ] {
+            let protect = Protect::new(&[pattern.to_owned()], &[]).unwrap();
+            let order = order(
+                ("cluster_role", "view"),
+                "dev:member",
+                ("role", &arn(named)),
+            );
+            let wish = wish((CLUSTER_ROLE, "aws-iam-role"), &order);
+            assert_eq!(
+                protect.forbids(&order, &wish).is_some(),
+                expected,
+                "{pattern} {named}"
+            );
+        }
     }
 
     #[test]

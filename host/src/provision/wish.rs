@@ -296,6 +296,52 @@ impl Wish {
         })
     }
 
+    /// What is wished by the grammars of its kinds alone.
+    #[cfg(test)]
+    pub(super) fn of((on, by): (&str, &str), wish: &Grant) -> Option<Wish> {
+        Some(Wish {
+            access: access(on, &wish.on.id, &wish.slug)?,
+            who: who(by, &wish.principal)?,
+            principal: (wish.principal.kind.clone(), wish.principal.id.clone()),
+        })
+    }
+
+    /// Entitlement and principal as the documentation names them, whatever the
+    /// plugin calls their kinds.
+    #[must_use]
+    pub fn ids(&self) -> (String, String) {
+        let scope = |namespace: &Option<String>, whole: &str| match namespace.as_deref() {
+            None => whole.to_owned(),
+            Some(name) if name == whole => format!("namespace/{name}"),
+            Some(name) => name.to_owned(),
+        };
+        let entitlement = match &self.access {
+            Access::Role {
+                kind: "Role",
+                name,
+                namespace,
+            } => format!(
+                "namespace_role:{}/{name}:member",
+                namespace.as_deref().unwrap_or_default()
+            ),
+            Access::Role {
+                name, namespace, ..
+            } => format!("cluster_role:{name}:{}:member", scope(namespace, "all")),
+            Access::Policy { arn, namespace } => {
+                format!(
+                    "access_policy:{arn}:assigned:{}",
+                    scope(namespace, "cluster")
+                )
+            }
+        };
+        let principal = match &self.who {
+            Who::Iam(iam) if iam.role => format!("role:{}", iam.arn),
+            Who::Iam(iam) => format!("iam_user:{}", iam.arn),
+            Who::Account { namespace, name } => format!("service_account:{namespace}/{name}"),
+        };
+        (entitlement, principal)
+    }
+
     /// The IAM principal, if it is one.
     #[must_use]
     pub fn iam(&self) -> Option<&Iam> {
