@@ -144,6 +144,8 @@ pub struct Mapped {
 pub struct Bound {
     /// Where.
     pub place: Place,
+    /// The role that it binds.
+    pub role: Value,
     /// Its subjects.
     pub subjects: Vec<Value>,
 }
@@ -163,7 +165,7 @@ pub struct Facts {
     pub bindings: BTreeMap<Place, Option<Value>>,
     /// Everybody else, where somebody else's subject has to be judged.
     pub others: Option<Vec<Mapped>>,
-    /// Every binding, where a mapping is to be removed.
+    /// Every binding, where a mapping is to be made or removed.
     pub bound: Option<Vec<Bound>>,
 }
 
@@ -187,7 +189,11 @@ pub fn items(text: &str) -> Result<Vec<Value>, String> {
     if matches!(text.trim(), "" | "\"\"" | "''" | "``") {
         return Ok(Vec::new());
     }
-    let options = serde_saphyr::options! { leading_zero_numbers_as_strings: true };
+    // The authenticator takes the last of several equal keys.
+    let options = serde_saphyr::options! {
+        leading_zero_numbers_as_strings: true,
+        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
+    };
     match serde_saphyr::from_str_with_options::<Value>(text, options) {
         Ok(Value::Array(items)) => Ok(items),
         Ok(Value::Null) => Ok(Vec::new()),
@@ -205,14 +211,14 @@ pub fn list_of<'a>(object: Option<&'a Value>, list: &str) -> &'a str {
 }
 
 /// An item of `aws-auth`, with field names in any case as the authenticator
-/// takes them.
+/// takes them: it reads them in the order of their bytes, and the last counts.
 pub fn line(list: &'static str, item: &Value) -> Option<Line> {
     let members = item.as_object()?;
     let field = |name: &str| {
         let found = members
             .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value)
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.max_by_key(|(key, _)| *key).map(|(_, value)| value)
     };
     let text = |name: &str| field(name).and_then(Value::as_str).unwrap_or_default();
     let arn = text(if list == "mapRoles" {
@@ -228,19 +234,22 @@ pub fn line(list: &'static str, item: &Value) -> Option<Line> {
     })
 }
 
-/// All lines of `aws-auth`; a list that cannot be read has none, as for the
-/// authenticator.
-pub fn lines(object: Option<&Value>) -> Vec<Line> {
-    ["mapRoles", "mapUsers"]
-        .into_iter()
-        .flat_map(|list| {
-            let items = items(list_of(object, list)).unwrap_or_default();
-            items
-                .iter()
-                .filter_map(|item| line(list, item))
-                .collect::<Vec<_>>()
-        })
-        .collect()
+/// All lines of `aws-auth`. What we cannot read others might, so a list that
+/// cannot be read is an error and not an empty one.
+pub fn lines(object: Option<&Value>) -> Result<Vec<Line>, String> {
+    let mut all = Vec::new();
+    for list in ["mapRoles", "mapUsers"] {
+        let items = items_of(object, list)?;
+        all.extend(items.iter().filter_map(|item| line(list, item)));
+    }
+    Ok(all)
+}
+
+/// The items of one list of `aws-auth`; `Err` names it.
+fn items_of(object: Option<&Value>, list: &str) -> Result<Vec<Value>, String> {
+    items(list_of(object, list)).map_err(|why| {
+        format!("{list} of aws-auth cannot be read, so who is mapped by it is not known: {why}")
+    })
 }
 
 impl Facts {
@@ -250,10 +259,72 @@ impl Facts {
             return Vec::new();
         }
         let wanted = iam.canonical();
+        // Read without an error before it became a fact.
         lines(self.aws_auth.as_ref())
+            .unwrap_or_default()
             .into_iter()
             .filter(|line| line.arn.eq_ignore_ascii_case(&wanted))
             .collect()
+    }
+
+    /// Whether every list of `aws-auth` that counts can be read.
+    ///
+    /// # Errors
+    /// Which one cannot, and why.
+    pub fn readable(&self) -> Result<(), String> {
+        if !self.mode.lines() {
+            return Ok(());
+        }
+        lines(self.aws_auth.as_ref())?;
+        items_of(self.aws_auth.as_ref(), "mapAccounts").map(drop)
+    }
+
+    /// Whether `aws-auth` gives everybody in an account their ARN as user name.
+    pub fn maps_account(&self, account: &str) -> bool {
+        let same = |item: &Value| match item {
+            Value::String(text) => text == account,
+            Value::Number(number) => number.to_string() == account,
+            _ => false,
+        };
+        self.mode.lines()
+            && items_of(self.aws_auth.as_ref(), "mapAccounts")
+                .is_ok_and(|accounts| accounts.iter().any(same))
+    }
+
+    /// The line that counts where there is no entry: roles come first, and the
+    /// last of several.
+    pub fn line_of(&self, iam: &Iam) -> Option<Line> {
+        let mut lines = self.lines_of(iam);
+        let at = lines
+            .iter()
+            .rposition(|line| line.list == "mapRoles")
+            .or(lines.len().checked_sub(1))?;
+        Some(lines.swap_remove(at))
+    }
+
+    /// The principal's names by the one mapping that counts, if there is one.
+    pub fn live(&self, iam: &Iam) -> Option<Mapped> {
+        let mapped = |username: String, groups: Vec<String>| {
+            Some(Mapped {
+                principal: iam.arn.clone(),
+                username,
+                groups,
+            })
+        };
+        if let Some(entry) = self.entry.as_ref().filter(|_| self.mode.entries()) {
+            let username = entry.username.clone();
+            return mapped(
+                username.unwrap_or_else(|| iam.default_username()),
+                entry.groups.clone(),
+            );
+        }
+        if let Some(line) = self.line_of(iam) {
+            return mapped(line.username, line.groups);
+        }
+        if self.maps_account(&iam.account) {
+            return mapped(iam.canonical(), Vec::new());
+        }
+        None
     }
 
     /// The principal's names, by every mapping that there is for it.
@@ -274,9 +345,7 @@ impl Facts {
             username: line.username,
             groups: line.groups,
         }));
-        let accounts = items(list_of(self.aws_auth.as_ref(), "mapAccounts")).unwrap_or_default();
-        let account = |item: &Value| item.as_str() == Some(iam.account.as_str());
-        if self.mode.lines() && accounts.iter().any(account) {
+        if self.maps_account(&iam.account) {
             names.push(Mapped {
                 principal: iam.arn.clone(),
                 username: iam.canonical(),
@@ -330,6 +399,7 @@ impl Facts {
         }
         if mode.lines() {
             facts.aws_auth = found(cloud, &Read::AwsAuth).await?;
+            facts.readable().map_err(unreadable)?;
         }
         if writes
             .iter()
@@ -343,7 +413,21 @@ impl Facts {
                 Write::DeleteEntry { .. } | Write::ReplaceAwsAuth { .. }
             )
         };
-        if direction == Direction::Revoke && writes.iter().any(removes) {
+        // What a new name would bring to life, or a lost one leave behind.
+        let maps = |write: &Write| {
+            matches!(
+                write,
+                Write::CreateEntry(_)
+                    | Write::UpdateEntry { .. }
+                    | Write::ReplaceAwsAuth { .. }
+                    | Write::CreateAwsAuth { .. }
+            )
+        };
+        let concerned = match direction {
+            Direction::Grant => writes.iter().any(maps),
+            Direction::Revoke => writes.iter().any(removes),
+        };
+        if concerned {
             facts.bound = Some(bound(cloud).await?);
         }
         Ok(facts)
@@ -365,6 +449,14 @@ fn judges_others(write: &Write, iam: &Iam, bindings: &BTreeMap<Place, Option<Val
             Op::Remove(_) | Op::Add(..) => false,
         }),
         _ => false,
+    }
+}
+
+/// `aws-auth` that somebody else may be able to read.
+fn unreadable(reason: String) -> UpstreamError {
+    UpstreamError::Answer {
+        what: "the API server".to_owned(),
+        reason,
     }
 }
 
@@ -473,7 +565,9 @@ async fn others(
     let mut all = Vec::new();
     if facts.mode.lines() {
         let own = iam.canonical();
-        let lines = lines(facts.aws_auth.as_ref()).into_iter();
+        let lines = lines(facts.aws_auth.as_ref())
+            .map_err(unreadable)?
+            .into_iter();
         all.extend(
             lines
                 .filter(|line| !line.arn.eq_ignore_ascii_case(&own))
@@ -533,6 +627,7 @@ async fn bound(cloud: &impl Cloud) -> Result<Vec<Bound>, UpstreamError> {
                             .map(str::to_owned),
                         name: text("/metadata/name").unwrap_or_default().to_owned(),
                     },
+                    role: item.get("roleRef").cloned().unwrap_or_default(),
                     subjects: subjects(item),
                 });
             }
@@ -544,4 +639,105 @@ async fn bound(cloud: &impl Cloud) -> Result<Vec<Bound>, UpstreamError> {
         }
     }
     Ok(all)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use serde_json::json;
+
+    use super::super::wish::Access;
+    use super::*;
+
+    const NODES: &str = "arn:aws:iam::111122223333:role/nodes";
+
+    /// A cluster with an `aws-auth` and nothing else.
+    struct Bare(Value);
+
+    impl Cloud for Bare {
+        async fn read(&self, read: &Read) -> Result<Reply, UpstreamError> {
+            let (status, body) = match read {
+                Read::AwsAuth => (200, json!({"data": self.0})),
+                Read::Bindings(..) => (
+                    200,
+                    json!({"items": [{
+                        "metadata": {"name": "old"}, "roleRef": {"name": "x"}, "subjects": [],
+                    }]}),
+                ),
+                _ => (404, Value::Null),
+            };
+            Ok(Reply { status, body })
+        }
+
+        async fn change(&self, _: &Write, _: &str, _: bool) -> Result<Outcome, UpstreamError> {
+            panic!("nothing is sent")
+        }
+
+        async fn mode(&self) -> Result<String, UpstreamError> {
+            Ok("API_AND_CONFIG_MAP".to_owned())
+        }
+    }
+
+    fn wish() -> Wish {
+        Wish {
+            access: Access::Role {
+                kind: "ClusterRole",
+                name: "view".to_owned(),
+                namespace: None,
+            },
+            who: Who::Iam(Iam::parse(NODES).unwrap()),
+            principal: ("role".to_owned(), NODES.to_owned()),
+        }
+    }
+
+    async fn read(data: Value, writes: &[Write]) -> Result<Facts, UpstreamError> {
+        Facts::read(&Bare(data), &wish(), Direction::Grant, writes).await
+    }
+
+    #[tokio::test]
+    async fn a_list_that_cannot_be_read_is_not_an_empty_one() {
+        for list in ["mapRoles", "mapUsers", "mapAccounts"] {
+            for text in ["- {", "a: b", "text"] {
+                let error = read(json!({list: text}), &[]).await.unwrap_err();
+                assert!(error.to_string().contains(list), "{error}");
+            }
+        }
+        // The authenticator takes keys that stand twice, and so do we.
+        let lines = format!(
+            "- rolearn: arn:aws:iam::111122223333:role/x\n  groups: [a]\n  groups: [b]\n- rolearn: {NODES}\n  groups: [system:nodes]\n"
+        );
+        let facts = read(json!({"mapRoles": lines}), &[]).await.unwrap();
+        let mine = facts.lines_of(wish().iam().unwrap());
+        assert_eq!(mine.first().unwrap().groups, ["system:nodes"]);
+        assert_eq!(
+            super::lines(facts.aws_auth.as_ref())
+                .unwrap()
+                .first()
+                .unwrap()
+                .groups,
+            ["b"]
+        );
+    }
+
+    #[test]
+    fn of_fields_that_differ_in_case_the_last_counts() {
+        let item = json!({"Groups": ["a"], "groups": ["b"], "rolearn": NODES, "RoleArn": "x"});
+        let line = line("mapRoles", &item).unwrap();
+        assert_eq!(
+            (line.arn.as_str(), line.groups),
+            (NODES, vec!["b".to_owned()])
+        );
+    }
+
+    #[tokio::test]
+    async fn a_grant_that_maps_somebody_reads_all_bindings() {
+        assert_eq!(read(json!({}), &[]).await.unwrap().bound, None);
+        let update = Write::UpdateEntry {
+            principal: NODES.to_owned(),
+            groups: Vec::new(),
+        };
+        let bound = read(json!({}), &[update]).await.unwrap().bound.unwrap();
+        assert_eq!(bound.len(), 2);
+        assert_eq!(bound.first().unwrap().role, json!({"name": "x"}));
+    }
 }

@@ -39,6 +39,11 @@ impl World<'_> {
         }
         let (edit, run) = edit(iam, list, old, new).map_err(Problem::Bad)?;
         let lines = self.facts.lines_of(iam);
+        let ours = || Mapped {
+            principal: iam.arn.clone(),
+            username: iam.own_username(),
+            groups: vec![iam.own_group()],
+        };
         match (self.granting(), &edit) {
             (true, Edit::Added) => {
                 self.role()?;
@@ -48,6 +53,7 @@ impl World<'_> {
                 if !lines.is_empty() {
                     return moved("a second line of aws-auth would take the place of the first");
                 }
+                self.gains_nothing(iam, &ours())?;
             }
             (true, Edit::Grouped) => {
                 self.role()?;
@@ -56,14 +62,14 @@ impl World<'_> {
                         "a line of aws-auth changes that the principal's access entry overrides",
                     );
                 }
+                let new = Mapped {
+                    username: String::new(),
+                    ..ours()
+                };
+                self.gains_nothing(iam, &new)?;
             }
             (false, Edit::Removed) => {
-                let given = [Mapped {
-                    principal: iam.arn.clone(),
-                    username: iam.own_username(),
-                    groups: vec![iam.own_group()],
-                }];
-                if let Some(place) = self.is_bound(&given) {
+                if let Some(place) = self.is_bound(&[ours()]) {
                     return moved(format!("a line of aws-auth is removed that {place} needs"));
                 }
             }

@@ -9,7 +9,8 @@ use super::names::{self, Subject};
 use super::{Checked, Effect, Fits, Step, World, bad, exactly, moved, shown};
 use crate::upstream::operation::write::{Op, Place, Write};
 
-const GROUP: &str = "rbac.authorization.k8s.io";
+/// The API group of roles and bindings.
+pub const GROUP: &str = "rbac.authorization.k8s.io";
 /// Whose an object is.
 const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "baton-host");
 /// For whom it is.
@@ -59,7 +60,7 @@ impl World<'_> {
         self.facts
             .bindings
             .insert(place.clone(), Some(wanted.clone()));
-        self.rebind(&place, &subjects);
+        self.rebind(&place, &wanted, &subjects);
         Ok(Checked {
             object: place.to_string(),
             before: String::new(),
@@ -154,15 +155,13 @@ impl World<'_> {
             .and_then(|l| l.get(LABEL.0));
         let ours = self.wish.place().as_ref() == Some(&place)
             && label.and_then(Value::as_str) == Some(LABEL.1);
-        if !ours {
-            if self.granting() {
-                return bad(format!(
-                    "{} is deleted, and the wish is to grant",
-                    shown(&place.to_string())
-                ));
-            }
-            self.of_wish(&place, &before)?;
+        if !ours && self.granting() {
+            return bad(format!(
+                "{} is deleted, and the wish is to grant",
+                shown(&place.to_string())
+            ));
         }
+        self.of_wish(&place, &before)?;
         // Ours may have been made for a name that the principal no longer has.
         let alone = ours && all.len() <= 1;
         if !alone && (all.is_empty() || !all.iter().all(|subject| self.is_own(&place, subject))) {
@@ -172,7 +171,7 @@ impl World<'_> {
             ));
         }
         self.facts.bindings.insert(place.clone(), None);
-        self.rebind(&place, &[]);
+        self.rebind(&place, &before, &[]);
         Ok(Checked {
             object: place.to_string(),
             before: Value::from(all).to_string(),
@@ -243,7 +242,7 @@ impl World<'_> {
         self.facts
             .bindings
             .insert(place.clone(), Some(after.clone()));
-        self.rebind(&place, &left);
+        self.rebind(&place, &before, &left);
         Ok(Checked {
             object: place.to_string(),
             before: Value::from(all).to_string(),
@@ -262,11 +261,12 @@ impl World<'_> {
     }
 
     /// Counts in what a change does to the bindings that were listed.
-    fn rebind(&mut self, place: &Place, subjects: &[Value]) {
+    fn rebind(&mut self, place: &Place, binding: &Value, subjects: &[Value]) {
         if let Some(bound) = &mut self.facts.bound {
             bound.retain(|binding| binding.place != *place);
             bound.push(Bound {
                 place: place.clone(),
+                role: binding.get("roleRef").cloned().unwrap_or_default(),
                 subjects: subjects.to_vec(),
             });
         }

@@ -11,6 +11,9 @@ impl World<'_> {
         if !self.granting() {
             return bad("an access entry is created, and the wish is to revoke");
         }
+        if !self.facts.mode.entries() {
+            return bad("an access entry is created, and this cluster does not look at any");
+        }
         if self.facts.entry.is_some() {
             return moved("the principal has an access entry already");
         }
@@ -37,6 +40,12 @@ impl World<'_> {
             username: username.clone(),
             tags: tags(),
         };
+        let new = Mapped {
+            principal: iam.arn.clone(),
+            username: username.clone().unwrap_or_else(|| iam.default_username()),
+            groups: new.groups.clone(),
+        };
+        self.gains_nothing(&iam, &new)?;
         self.facts.entry = Some(entry.clone());
         self.facts.associations.clear();
         Ok(Checked {
@@ -45,7 +54,7 @@ impl World<'_> {
             after: names(&entry),
             write: Write::CreateEntry(NewEntry {
                 principal: iam.arn.clone(),
-                groups: new.groups,
+                groups: entry.groups.clone(),
                 username,
                 tags: tags(),
             }),
@@ -62,12 +71,7 @@ impl World<'_> {
     /// so it has to give what that gave.
     fn entry_names(&self, iam: &Iam) -> Fits<(Vec<String>, Option<String>)> {
         let mut groups = vec![iam.own_group()];
-        let lines = self.facts.lines_of(iam);
-        // Roles come first, and the last of several counts.
-        let line = lines
-            .iter()
-            .rfind(|line| line.list == "mapRoles")
-            .or_else(|| lines.last());
+        let line = self.facts.line_of(iam);
         let Some(line) = line.filter(|_| self.facts.mode == Mode::Both) else {
             return Ok((groups, None));
         };
@@ -128,6 +132,12 @@ impl World<'_> {
             groups: wanted.clone(),
             ..before.clone()
         };
+        let new = Mapped {
+            principal: iam.arn.clone(),
+            username: String::new(),
+            groups: wanted.clone(),
+        };
+        self.gains_nothing(&iam, &new)?;
         self.facts.entry = Some(after.clone());
         Ok(Checked {
             object: format!("access entry {}", iam.arn),

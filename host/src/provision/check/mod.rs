@@ -16,9 +16,9 @@ mod names;
 #[cfg(test)]
 mod tests;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::facts::{Entry, Facts};
+use super::facts::{Bound, Entry, Facts, Mapped};
 use super::wish::{Access, Iam, Wish};
 use super::{Direction, ProvisionError, Rule};
 use crate::upstream::operation::write::{Place, Scope, Write};
@@ -197,7 +197,31 @@ pub fn plan(
         direction,
         facts: facts.clone(),
     };
-    writes.into_iter().map(|write| world.check(write)).collect()
+    let checked = writes
+        .into_iter()
+        .map(|write| world.check(write))
+        .collect::<Fits<Vec<_>>>()?;
+    if world.granting() {
+        remade(&checked)?;
+    }
+    Ok(checked)
+}
+
+/// A grant takes a binding away only to make it anew.
+fn remade(checked: &[Checked]) -> Fits {
+    for (at, change) in checked.iter().enumerate() {
+        let Write::DeleteBinding { place, .. } = &change.write else {
+            continue;
+        };
+        let again = |later: &Checked| matches!(&later.write, Write::CreateBinding { place: made, .. } if made == place);
+        if !checked.iter().skip(at + 1).any(again) {
+            return bad(format!(
+                "{} is deleted and not made anew, and the wish is to grant",
+                shown(&place.to_string())
+            ));
+        }
+    }
+    Ok(())
 }
 
 impl World<'_> {
@@ -252,13 +276,51 @@ impl World<'_> {
         }
     }
 
+    /// Refuses new names of the principal by which a binding would give it more
+    /// than the wish. Without having looked one does.
+    fn gains_nothing(&self, iam: &Iam, new: &Mapped) -> Fits {
+        let Some(bound) = &self.facts.bound else {
+            return moved("the principal is mapped, and which bindings name it was not read");
+        };
+        let live = self.facts.live(iam);
+        let wished = |binding: &Bound| match &self.wish.access {
+            Access::Role {
+                kind,
+                name,
+                namespace,
+            } => {
+                let role = json!({"apiGroup": binding::GROUP, "kind": kind, "name": name});
+                binding.role == role && binding.place.namespace == *namespace
+            }
+            Access::Policy { .. } => false,
+        };
+        let gained = |binding: &&Bound| {
+            let home = binding.place.namespace.as_deref();
+            binding.subjects.iter().any(|subject| {
+                names::Subject::of(subject, home).is_some_and(|subject| {
+                    let had = live
+                        .as_ref()
+                        .is_some_and(|live| names::gives(live, &subject));
+                    names::gives(new, &subject) && !had
+                })
+            })
+        };
+        match bound.iter().filter(|binding| !wished(binding)).find(gained) {
+            Some(binding) => moved(format!(
+                "mapping the principal would also give it what {} gives one of its new names",
+                shown(&binding.place.to_string())
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Whether any binding that stays has a subject that one of these names
     /// is. Without having looked it has.
-    fn is_bound(&self, names: &[super::facts::Mapped]) -> Option<String> {
+    fn is_bound(&self, names: &[Mapped]) -> Option<String> {
         let Some(bound) = &self.facts.bound else {
             return Some("a binding that was not read".to_owned());
         };
-        let used = |binding: &&super::facts::Bound| {
+        let used = |binding: &&Bound| {
             binding.subjects.iter().any(|subject| {
                 let home = binding.place.namespace.as_deref();
                 names::Subject::of(subject, home)

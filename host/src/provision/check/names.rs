@@ -83,6 +83,14 @@ fn alone(iam: &Iam, facts: &Facts, subject: &Subject<'_>) -> bool {
     let Some(others) = &facts.others else {
         return false;
     };
+    // A mapped account gives everybody in it their ARN as user name.
+    if let (Subject::User(user), ["arn", _, "iam", _, account, ..]) =
+        (subject, name.split(':').collect::<Vec<_>>().as_slice())
+        && facts.maps_account(account)
+        && *user != iam.canonical()
+    {
+        return false;
+    }
     facts.names_of(iam).iter().any(|own| gives(own, subject))
         && !others.iter().any(|other| gives(other, subject))
 }
@@ -90,7 +98,8 @@ fn alone(iam: &Iam, facts: &Facts, subject: &Subject<'_>) -> bool {
 /// Whether a user name is fixed, the principal's and nobody else's: good enough
 /// to bind.
 pub fn bindable(iam: &Iam, facts: &Facts, name: &str) -> bool {
-    let fixed = facts.names_of(iam).iter().any(|own| own.username == name);
+    // A mapping that does not count now would bind whoever has the name then.
+    let fixed = facts.live(iam).is_some_and(|own| own.username == name);
     fixed && !name.contains("{{") && alone(iam, facts, &Subject::User(name))
 }
 

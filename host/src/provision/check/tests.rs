@@ -707,6 +707,7 @@ fn only_an_entry_of_ours_that_nothing_uses_is_deleted() {
         let used = with(&|f| {
             f.bound = Some(vec![Bound {
                 place: place.clone(),
+                role: Value::Null,
                 subjects: vec![subject.clone()],
             }]);
         });
@@ -1027,7 +1028,21 @@ fn a_binding_is_deleted_where_it_binds_nobody_else() {
     // Ours for a name that the principal no longer has: drift, also on grant.
     let (facts, delete, _) = with_binding(&ours, true, json!([user("old-name")]));
     passes(&wish, Revoke, &facts, std::slice::from_ref(&delete));
-    passes(&wish, Grant, &facts, std::slice::from_ref(&delete));
+    // But never without making it anew, and never of another role.
+    let create = create_binding(&wish, binding_body(&wish, own.clone()));
+    passes(&wish, Grant, &facts, &[delete.clone(), create.clone()]);
+    bad(&wish, Grant, &facts, delete.clone());
+    let twice = checked(&wish, Grant, &facts, &[create.clone(), delete.clone()]);
+    assert!(twice.is_err());
+    let (mut facts, delete, place) = with_binding(&ours, true, json!([own]));
+    let other = with(
+        facts.bindings[&place].as_ref().unwrap(),
+        "/roleRef/name",
+        "edit",
+    );
+    facts.bindings.insert(place, Some(other));
+    bad(&wish, Grant, &facts, delete.clone());
+    bad(&wish, Revoke, &facts, delete);
     // To which somebody added somebody.
     let (facts, delete, _) = with_binding(&ours, true, json!([own, user("bob")]));
     bad(&wish, Revoke, &facts, delete);
@@ -1275,6 +1290,7 @@ fn one_item_of_ours_goes_in_and_every_byte_stays() {
             namespace: None,
             name: "x".to_owned(),
         },
+        role: Value::Null,
         subjects: vec![group(&iam(OPS).own_group())],
     }]);
     moved(&wish, Revoke, &there, put_map(&before));
@@ -1409,6 +1425,160 @@ fn the_own_group_goes_into_the_own_item_only() {
     passes(&wish, Grant, &facts, std::slice::from_ref(&change));
     facts.entry = Some(entry(ALICE, &[], false));
     moved(&wish, Grant, &facts, change);
+}
+
+// Bindings that a mapping would bring to life.
+
+fn bound(name: &str, namespace: Option<&str>, role: &str, subject: Value) -> Bound {
+    Bound {
+        place: super::Place {
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+        },
+        role: json!({"apiGroup": GROUP, "kind": "ClusterRole", "name": role}),
+        subjects: vec![subject],
+    }
+}
+
+#[test]
+fn a_grant_brings_no_old_binding_to_life() {
+    let wish = role(Some("dev"), ALICE);
+    let own = iam(ALICE).own_group();
+    let plan = [
+        create_binding(&wish, binding_body(&wish, group(&own))),
+        create_entry(entry_body(ALICE)),
+    ];
+    let mut world = facts(Mode::Api);
+    let admin = |subject: Value| bound("old", None, "cluster-admin", subject);
+    for (there, fits) in [
+        (admin(user(ALICE)), false),
+        (admin(group(&own)), false),
+        (admin(user("alice")), true),
+        (admin(group("devs")), true),
+        // Nor the role of the wish elsewhere, nor under the name of ours.
+        (bound("old", Some("prod"), "view", user(ALICE)), false),
+        (bound("old", None, "view", user(ALICE)), false),
+        (bound("old", Some("dev"), "edit", user(ALICE)), false),
+        // What the wish gives anyway.
+        (bound("old", Some("dev"), "view", user(ALICE)), true),
+    ] {
+        world.bound = Some(vec![there.clone()]);
+        let found = checked(&wish, Grant, &world, &plan);
+        match fits {
+            true => assert!(found.is_ok(), "{there:?} {found:?}"),
+            false => assert!(
+                matches!(&found, Err(Problem::Moved(why)) if why.contains(" old") || why.contains("/old")),
+                "{there:?} {found:?}"
+            ),
+        }
+    }
+    world.bound = None;
+    moved(&wish, Grant, &world, create_entry(entry_body(ALICE)));
+    // A session's name.
+    let ops = role(Some("dev"), OPS);
+    let session = "arn:aws:sts::111122223333:assumed-role/ops/carol";
+    world.bound = Some(vec![admin(user(session))]);
+    moved(&ops, Grant, &world, create_entry(entry_body(OPS)));
+    // The own group in an entry, or in a line.
+    world.bound = Some(vec![admin(user(ALICE))]);
+    world.entry = Some(entry(ALICE, &["devs"], false));
+    let groups = of_entry(
+        "POST",
+        ALICE,
+        Some(json!({"kubernetesGroups": ["devs", own]})),
+    );
+    passes(&wish, Grant, &world, std::slice::from_ref(&groups));
+    world.bound = Some(vec![admin(group(&own))]);
+    moved(&wish, Grant, &world, groups);
+    let line = format!("- userarn: {ALICE}\n  username: team\n  groups: [devs]\n");
+    let before = map("", &line);
+    let grouped = line.replace("[devs]", &format!("[devs, {own}]"));
+    let grouped = put_map(&with(&before, "/data/mapUsers", grouped));
+    world.entry = None;
+    world.mode = Mode::ConfigMap;
+    world.aws_auth = Some(before);
+    moved(&wish, Grant, &world, grouped.clone());
+    world.bound = Some(vec![admin(group("devs"))]);
+    passes(&wish, Grant, &world, &[grouped]);
+    // A line of ours.
+    let before = map("", "");
+    let added = put_map(&with(&before, "/data/mapUsers", item(ALICE)));
+    world.aws_auth = Some(before);
+    passes(&wish, Grant, &world, std::slice::from_ref(&added));
+    for subject in [group(&own), user(&iam(ALICE).own_username())] {
+        world.bound = Some(vec![admin(subject)]);
+        moved(&wish, Grant, &world, added.clone());
+    }
+}
+
+#[test]
+fn names_that_a_line_gave_are_nothing_new_in_an_entry() {
+    let own = iam(ALICE).own_group();
+    let mut both = facts(Mode::Both);
+    let line = format!("- userarn: {ALICE}\n  username: alice\n  groups: [devs]\n");
+    both.aws_auth = Some(map("", &line));
+    both.bound = Some(vec![
+        bound("one", None, "edit", user("alice")),
+        bound("two", None, "edit", group("devs")),
+        bound("three", None, "edit", user(ALICE)),
+    ]);
+    let body = plus(
+        &with(
+            &entry_body(ALICE),
+            "/kubernetesGroups",
+            json!([own, "devs"]),
+        ),
+        "",
+        "username",
+        "alice",
+    );
+    passes(&policy(None), Grant, &both, &[create_entry(body)]);
+}
+
+#[test]
+fn no_entry_is_made_where_none_counts() {
+    let wish = role(None, ALICE);
+    bad(
+        &wish,
+        Grant,
+        &facts(Mode::ConfigMap),
+        create_entry(entry_body(ALICE)),
+    );
+}
+
+#[test]
+fn names_of_mappings_that_do_not_count_are_not_bound() {
+    let wish = role(None, ALICE);
+    let bind = |name: &str| create_binding(&wish, binding_body(&wish, user(name)));
+    let mut both = facts(Mode::Both);
+    let line = |name: &str| format!("- userarn: {ALICE}\n  username: {name}\n");
+    both.aws_auth = Some(map("", &format!("{}{}", line("bob"), line("alice"))));
+    passes(&wish, Grant, &both, &[bind("alice")]);
+    // Overridden by the last.
+    moved(&wish, Grant, &both, bind("bob"));
+    // Overridden by an entry.
+    both.entry = Some(entry(ALICE, &[], false));
+    moved(&wish, Grant, &both, bind("alice"));
+    passes(&wish, Grant, &both, &[bind(ALICE)]);
+    // Everybody of a mapped account has their ARN.
+    let mapped = |line: &str| {
+        plus(
+            &map("", line),
+            "/data",
+            "mapAccounts",
+            "- \"111122223333\"\n",
+        )
+    };
+    both.entry = None;
+    both.aws_auth = Some(mapped(""));
+    passes(&wish, Grant, &both, &[bind(ALICE)]);
+    moved(&wish, Grant, &both, bind(BOB));
+    both.aws_auth = Some(mapped(&line(BOB)));
+    moved(&wish, Grant, &both, bind(BOB));
+    both.aws_auth = Some(map("", &line(BOB)));
+    passes(&wish, Grant, &both, &[bind(BOB)]);
+    both.aws_auth = Some(mapped(&line("alice")));
+    moved(&wish, Grant, &both, bind(ALICE));
 }
 
 // Nodes.
