@@ -107,7 +107,7 @@ fn file_of(cluster: Option<&str>) -> File {
     // An id that says one thing, and parts that say another.
     writer
         .put_grant(pb::Grant {
-            id: "cluster_role:view:dev:member:service_account:dev/app".into(),
+            id: "cluster_role:view:dev:member:service_account:dev/other".into(),
             entitlement: Some(entitlement(&view, "dev:member")),
             principal: Some(resource("role", DEV)),
             ..Default::default()
@@ -372,7 +372,7 @@ fn a_file_that_names_no_cluster_is_not_used() {
 
 #[test]
 fn a_grant_is_what_its_id_says() {
-    let id = "cluster_role:view:dev:member:service_account:dev/app";
+    let id = "cluster_role:view:dev:member:service_account:dev/other";
     let wanted = Wanted::Grant(id.to_owned());
     let error = file().ids.resolve(&wanted, &descriptor()).unwrap_err();
     assert_eq!(error.exit, Exit::Usage, "{}", error.message);

@@ -292,14 +292,14 @@ fn inspect_shows_what_a_plugin_imports_and_may_do() {
             "wasi:io/streams@0.2.2",
         ]
     );
-    assert_eq!(value["provisions"], false);
+    assert_eq!(value["provisions"], true);
     assert_eq!(
         value["approved"],
         json!(["read"]),
         "without a lock the built-in profile"
     );
     host.run(&["plugin", "inspect", file]).ok().says(&[
-        "reads only: its type has no way to plan a change",
+        "plans changes, which the host checks and makes",
         "Settings, the values that enter the sandbox:\n  --eks-region  $BATON_EKS_REGION (required)",
         "eks:ListAccessEntries",
         "list rbac.authorization.k8s.io/rolebindings",
