@@ -190,7 +190,7 @@ impl Ids {
         // Never a wider one, or somebody else's: who copies a hint into a
         // terminal takes that away.
         let all = self.reader.grants(&self.view).flatten();
-        let alike = all.map(|row| row.grant).filter(|row| alike(row, id));
+        let alike = all.map(|row| row.grant).filter(|row| self.alike(row, id));
         let near = nearest(id, alike.map(|row| row.id));
         let error = self.unknown("grant", id, &near);
         let entitlement = self.reader.entitlement(&self.view, id);
@@ -202,6 +202,28 @@ impl Ids {
         let also = "what was granted since then is revoked by entitlement and --principal";
         let hint = error.hint.as_deref().map(|hint| format!("{hint}; {also}"));
         Err(CliError { hint, ..error })
+    }
+
+    /// Whether this may be another spelling of a grant's id: one of the same
+    /// principal and the same scope.
+    fn alike(&self, grant: &pb::Grant, id: &str) -> bool {
+        let fits = || {
+            let who = grant.principal.as_ref()?.id.as_ref()?;
+            let who = format!(":{}:{}", who.resource_type, who.resource);
+            let rest = id.strip_suffix(&who)?;
+            let entitlement = &grant.entitlement.as_ref()?.id;
+            let row = self.reader.entitlement(&self.view, entitlement);
+            let on = row.ok()??.resource?.id?;
+            let object = format!("{}:{}", on.resource_type, on.resource);
+            let slug = entitlement.strip_prefix(&object)?;
+            // Of what is in a namespace, that stands before the name.
+            let home = match on.resource.split_once('/') {
+                Some((home, _)) => format!("{}:{home}/", on.resource_type),
+                None => String::new(),
+            };
+            Some(rest.ends_with(slug) && rest.starts_with(&home))
+        };
+        fits().unwrap_or_default()
     }
 
     /// Every entitlement of the file, kind and principal whose grant has this
@@ -437,26 +459,6 @@ impl Ids {
         )
         .hint("sync into a new file")
     }
-}
-
-/// Whether a grant's id is another spelling of this one: of the same principal
-/// and the same scope.
-fn alike(grant: &pb::Grant, id: &str) -> bool {
-    let suffix = || {
-        let who = grant.principal.as_ref()?.id.as_ref()?;
-        let row = grant.entitlement.as_ref()?;
-        let on = row.resource.as_ref()?.id.as_ref()?;
-        let object = format!("{}:{}", on.resource_type, on.resource);
-        let slug = row.id.strip_prefix(&object)?;
-        // A namespace stands before the name, and not in the slug.
-        let home = match on.resource.split_once('/') {
-            Some((home, _)) => format!("{}:{home}/", on.resource_type),
-            None => String::new(),
-        };
-        let suffix = format!("{slug}:{}:{}", who.resource_type, who.resource);
-        Some((home, suffix))
-    };
-    suffix().is_some_and(|(home, suffix)| id.starts_with(&home) && id.ends_with(&suffix))
 }
 
 /// The kinds that can hold something.
