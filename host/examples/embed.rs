@@ -41,6 +41,7 @@ async fn main() -> anyhow::Result<()> {
         aws: AwsSettings::from_env(&env)?,
         env,
         rates: Arc::default(),
+        http: baton_host::credentials::HttpClients::new(),
     };
     let connection = job::connect(&job).await.context("connecting")?;
     let outcome = job::sync(

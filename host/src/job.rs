@@ -11,10 +11,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::c1z::FileOptions;
+use crate::credentials::HttpClients;
 use crate::credentials::endpoints::Service;
 use crate::credentials::env::Env;
 use crate::credentials::error::CredentialError;
-use crate::credentials::session::{Purpose, Session, SessionConfig};
+use crate::credentials::session::{Purpose, Renewals, Session, SessionConfig};
 use crate::credentials::settings::AwsSettings;
 use crate::credentials::sts::CallerIdentity;
 use crate::plugin::{Plugin, attribute};
@@ -38,6 +39,9 @@ pub struct Job {
     pub env: Env,
     /// Rates of the process: jobs of one account share them.
     pub rates: Arc<Rates>,
+    /// The clients that credentials are fetched with, for all jobs of the
+    /// process.
+    pub http: HttpClients,
 }
 
 /// Why a job does not start or does not end well.
@@ -91,6 +95,8 @@ pub struct Outcome {
     pub summary: Summary,
     /// What was asked of the upstreams.
     pub upstreams: upstream::Snapshot,
+    /// How often credentials and tokens were fetched.
+    pub renewals: Renewals,
     /// The most memory of the sandbox, in bytes.
     pub sandbox_memory: usize,
     /// CPU time of the sandbox, in milliseconds, rounded up to slices of ten.
@@ -224,6 +230,7 @@ pub fn session(
 ) -> Result<Session, JobError> {
     let mut config = SessionConfig::new(job.aws.clone(), region, cluster);
     config.env = job.env.clone();
+    config.http = job.http.clone();
     config.purpose = purpose;
     let partition = crate::credentials::endpoints::partition(region);
     let role = match purpose {
@@ -385,6 +392,7 @@ pub async fn sync<P: Progress>(
         Ok(summary) => Ok(Outcome {
             summary,
             upstreams: stats,
+            renewals: connection.session.renewals(),
             sandbox_memory: memory,
             sandbox_cpu_ms: slices * 10,
         }),

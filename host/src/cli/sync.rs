@@ -10,6 +10,7 @@ use super::exit::{CliError, Exit};
 use super::output::{Printer, plain, table};
 use super::progress::{Display, Voice};
 use crate::c1z::FileOptions;
+use crate::credentials::HttpClients;
 use crate::credentials::env::Env;
 use crate::credentials::settings::AwsSettings;
 use crate::job::{self, Job, JobError, Outcome};
@@ -61,6 +62,7 @@ pub(super) fn job(invocation: &Invocation) -> Result<Job, CliError> {
         aws,
         env,
         rates: Arc::default(),
+        http: HttpClients::new(),
     };
     let declared = job::declared(job.plugin.component.descriptor()).map_err(JobError::from)?;
     if let Err(error) = job::place(&job, &declared) {

@@ -6,6 +6,7 @@
 //! renewal that fails while the old value still holds is tried again after half
 //! a minute; the failure becomes an error only when the value has run out.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -40,6 +41,7 @@ pub(super) struct Renewing<T> {
     fetch: Box<Fetch<T>>,
     clock: Clock,
     slot: Mutex<Slot<T>>,
+    landed: AtomicU64,
 }
 
 struct Slot<T> {
@@ -66,6 +68,7 @@ impl<T: Send + Sync + 'static> Renewing<T> {
                 flight: None,
                 retry_at: None,
             }),
+            landed: AtomicU64::new(0),
         })
     }
 
@@ -86,6 +89,11 @@ impl<T: Send + Sync + 'static> Renewing<T> {
             self.start(&mut slot)
         };
         flight.await
+    }
+
+    /// How often a value was fetched, the first time included.
+    pub fn fetched(&self) -> u64 {
+        self.landed.load(Ordering::Relaxed)
     }
 
     /// What is held now and what was held before it.
@@ -126,6 +134,7 @@ impl<T: Send + Sync + 'static> Renewing<T> {
                 let lease = Arc::new(lease);
                 slot.previous = slot.held.replace(Arc::clone(&lease));
                 slot.retry_at = None;
+                self.landed.fetch_add(1, Ordering::Relaxed);
                 Ok(lease)
             }
             Err(error) => match &slot.held {
@@ -152,8 +161,6 @@ impl<T: Send + Sync + 'static> Renewing<T> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
-
-    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::super::testing::TestClock;
     use super::*;

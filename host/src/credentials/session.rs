@@ -85,6 +85,15 @@ impl SessionConfig {
     }
 }
 
+/// How often a session got credentials and tokens, the first time included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Renewals {
+    /// Walks along the chain of roles, each one or two calls to STS.
+    pub sessions: u64,
+    /// Tokens for the API server; made here, without a call.
+    pub tokens: u64,
+}
+
 /// Credentials of one cluster: signs requests, makes tokens, renews itself.
 /// Must be used within a tokio runtime with time and I/O.
 pub struct Session {
@@ -255,6 +264,15 @@ impl Session {
             };
             format!("{path}, then {next}")
         })
+    }
+
+    /// What was fetched and renewed so far.
+    pub fn renewals(&self) -> Renewals {
+        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        Renewals {
+            sessions: self.credentials.fetched(),
+            tokens: tokens.iter().map(|slot| slot.token.fetched()).sum(),
+        }
     }
 
     /// The endpoints of the session's region.

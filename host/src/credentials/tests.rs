@@ -753,6 +753,8 @@ async fn a_token_lives_ten_minutes_unless_a_fresh_one_is_asked_for() {
     }
     clock.advance(Duration::from_secs(900));
     assert_ne!(token(false).await, renewed, "a dead one is never served");
+    assert_eq!(session.renewals().sessions, 1);
+    assert!(session.renewals().tokens >= 3);
     assert_ne!(
         session
             .eks_token("other", "eu-west-1", false)

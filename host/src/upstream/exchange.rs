@@ -245,11 +245,12 @@ impl Wire {
                 tokio::time::timeout(shared.limits.attempt, self.attempt(shared, out, fresh)).await;
             drop(permit);
             let (class, limit, outcome) = match sent {
-                Ok(Ok(answer)) => (
-                    self.classify(shared, &answer, out),
-                    policy.attempts,
-                    Ok(answer),
-                ),
+                Ok(Ok(answer)) => {
+                    shared.stats.answered(&self.name, answer.status);
+                    let class =
+                        off_the_loop(answer.body.len(), || self.classify(shared, &answer, out));
+                    (class, policy.attempts, Ok(answer))
+                }
                 Ok(Err(Failure::Final(error))) => return Err(Lost::Unsent(error)),
                 Ok(Err(Failure::Refused(error))) => return Err(Lost::Unknown(error)),
                 Ok(Err(Failure::NoConnection(error))) => (
@@ -460,6 +461,15 @@ impl Wire {
         out: &Outgoing,
         answer: Collected,
     ) -> Result<Clean, UpstreamError> {
+        off_the_loop(answer.body.len(), || self.cut(shared, out, answer))
+    }
+
+    fn cut(
+        &self,
+        shared: &Shared,
+        out: &Outgoing,
+        answer: Collected,
+    ) -> Result<Clean, UpstreamError> {
         let canaries = shared.auth.canaries();
         let withheld = || {
             tracing::error!(target: "audit", upstream = self.name, operation = out.label, decision = "withheld",
@@ -539,6 +549,29 @@ impl Wire {
         }
         let rebuilt = error.rebuilt();
         (!answer::holds(&rebuilt.0, canaries)).then(|| answer.clean(Some(rebuilt)))
+    }
+}
+
+/// An answer from this many bytes on is parsed where it keeps nobody waiting:
+/// a megabyte of JSON takes some ten milliseconds, and everybody's timers and
+/// connections share the I/O threads.
+pub(super) const LARGE: usize = 64 * 1024;
+
+tokio::task_local! {
+    /// Set in tasks of a guest's requests, which the sandbox spawns. A caller
+    /// of the host's own reads may be on a `LocalSet`, whose thread must not
+    /// be given away.
+    pub static SPAWNED: ();
+}
+
+/// Does work on so many bytes without holding the I/O loop up.
+fn off_the_loop<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let threads = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+    if bytes >= LARGE && threads && SPAWNED.try_with(|()| ()).is_ok() {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
     }
 }
 

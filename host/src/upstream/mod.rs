@@ -289,7 +289,7 @@ impl Egress for Upstreams {
     ) -> Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, Refusal>> + Send + 'static>>
     {
         let inner = self.0.clone();
-        Box::pin(async move { inner.guest(request).await })
+        Box::pin(exchange::SPAWNED.scope((), async move { inner.guest(request).await }))
     }
 }
 

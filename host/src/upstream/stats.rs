@@ -41,6 +41,8 @@ pub struct Counts {
 pub struct Snapshot {
     /// By upstream, then by operation in the words of its right.
     pub upstreams: BTreeMap<String, BTreeMap<String, Counts>>,
+    /// Answers of each upstream by status, each attempt's.
+    pub answers: BTreeMap<String, BTreeMap<u16, u64>>,
     /// Requests of the task under way.
     pub in_flight: usize,
     /// Why requests were refused or failed: distinct sentences, in order.
@@ -73,6 +75,7 @@ impl Snapshot {
 #[derive(Debug, Default)]
 pub struct Stats {
     counts: Mutex<BTreeMap<String, BTreeMap<String, Counts>>>,
+    answers: Mutex<BTreeMap<String, BTreeMap<u16, u64>>>,
     in_flight: Arc<AtomicUsize>,
     problems: Mutex<Vec<String>>,
     refusals: AtomicU64,
@@ -102,6 +105,16 @@ impl Stats {
         change(operations.entry(name.to_owned()).or_default());
     }
 
+    /// Counts the answer to one attempt.
+    pub fn answered(&self, upstream: &str, status: http::StatusCode) {
+        let mut all = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(statuses) = all.get_mut(upstream) {
+            *statuses.entry(status.as_u16()).or_default() += 1;
+        } else {
+            all.insert(upstream.to_owned(), BTreeMap::from([(status.as_u16(), 1)]));
+        }
+    }
+
     /// Counts a refused request; which one it is, from 1.
     pub fn refused(&self) -> u64 {
         self.refusals.fetch_add(1, Ordering::Relaxed) + 1
@@ -126,6 +139,11 @@ impl Stats {
         Snapshot {
             upstreams: self
                 .counts
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+            answers: self
+                .answers
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone(),

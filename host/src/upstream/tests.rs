@@ -743,6 +743,41 @@ async fn broken_answers_are_asked_for_again() {
     );
 }
 
+/// Parsed where it holds nobody up; the thread of a `LocalSet`, on which an
+/// embedder may ask, cannot be given away for that.
+#[test]
+fn a_large_answer_is_parsed_on_any_runtime() {
+    let large =
+        serde_json::json!({"cluster": {"name": "prod", "more": vec!["some length"; 16_000]}});
+    let large = large.to_string();
+    assert!(large.len() > 2 * exchange::LARGE);
+    let eks = async || {
+        let answer = large.clone();
+        serve(None, move |_, _| reply(200, &[], answer.clone())).await
+    };
+    let as_guest = async || {
+        let eks = eks().await;
+        let answer = get(&upstreams(&eks), ENTRIES).await.unwrap();
+        assert_eq!(text(&answer), large);
+    };
+    let as_host = async || {
+        let eks = eks().await;
+        upstreams(&eks).describe_cluster().await.unwrap();
+    };
+    let many = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    many.block_on(as_guest());
+    tokio::task::LocalSet::new().block_on(&many, as_host());
+    let one = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    one.block_on(as_guest());
+}
+
 #[tokio::test]
 async fn an_answer_that_stays_broken_is_none() {
     let eks =
@@ -900,6 +935,11 @@ async fn throttles_are_the_hosts_to_wait_for() {
     assert_eq!(
         (counts.calls, counts.retries, counts.throttled, iam.count()),
         (1, 2, 1, 3)
+    );
+    assert_eq!(
+        upstreams.stats().answers["iam"],
+        [(200, 1), (400, 1), (503, 1)].into(),
+        "each attempt's answer by its status"
     );
     assert!(upstreams.0.iam.limiter.rate().is_some());
     assert_eq!(

@@ -463,6 +463,7 @@ impl Quick {
             aws: AwsSettings::from_env(&env).unwrap(),
             env,
             rates: Arc::default(),
+            http: baton_host::credentials::HttpClients::new(),
         };
         let outcome = runtime().block_on(async {
             let connection = job::connect(&job).await?;

@@ -51,6 +51,7 @@ impl Lab {
             aws: AwsSettings::from_env(&env).unwrap(),
             env,
             rates: Arc::new(Rates::default()),
+            http: baton_host::credentials::HttpClients::new(),
         };
         let connection = job::connect(&job).await.unwrap();
         let assumed = sim

@@ -119,6 +119,7 @@ impl Hosted {
             aws: AwsSettings::from_env(&env).unwrap(),
             env,
             rates: Arc::default(),
+            http: baton_host::credentials::HttpClients::new(),
         }
     }
 
