@@ -26,6 +26,7 @@
 pub mod c1z;
 pub mod cli;
 pub mod credentials;
+pub mod fleet;
 pub mod job;
 pub mod people;
 pub mod plugin;

@@ -1,0 +1,20 @@
+//! Many clusters in one process.
+//!
+//! A fleet file names them, or rules by which they are found; a scheduler syncs
+//! them, each in a store of its own that lives as long as its task; a board
+//! knows what is known of each now. One cluster's failure is its own: nothing
+//! that a cluster does makes another wait, but the slots of the sandbox, which
+//! are handed out fairly between accounts.
+
+pub mod board;
+pub mod cluster;
+pub mod schedule;
+pub mod stop;
+
+pub use board::{
+    Board, ClusterStatus, ConfigurationState, Failure, FailureKind, Good, Histogram, Mode,
+    RuleStatus, Slots, Snapshot, State, SyncResult, Totals, UpstreamTotals,
+};
+pub use cluster::{Cluster, ClusterId, Credentials, Reference};
+pub use schedule::Schedule;
+pub use stop::{Stop, Stopper};
