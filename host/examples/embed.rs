@@ -42,6 +42,7 @@ async fn main() -> anyhow::Result<()> {
         env,
         rates: Arc::default(),
         http: baton_host::credentials::HttpClients::new(),
+        limits: baton_host::sandbox::Limits::default(),
     };
     let connection = job::connect(&job).await.context("connecting")?;
     let outcome = job::sync(

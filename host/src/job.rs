@@ -42,6 +42,8 @@ pub struct Job {
     /// The clients that credentials are fetched with, for all jobs of the
     /// process.
     pub http: HttpClients,
+    /// What the sandbox of one task may use.
+    pub limits: Limits,
 }
 
 /// Why a job does not start or does not end well.
@@ -290,29 +292,19 @@ async fn connect_for(job: &Job, purpose: Purpose, task: &str) -> Result<Connecti
             "no role is assumed, so AWS cannot narrow the session to what the plugin may do; set role-arn"
         );
     }
-    let endpoints = session.endpoints();
-    let endpoint = |service| {
-        Ok::<_, JobError>(Endpoint {
-            url: endpoints.url(service).map_err(CredentialError::from)?,
-            signing_region: endpoints.signing_region(service).to_owned(),
-        })
-    };
-    let upstreams = Upstreams::new(upstream::TaskUpstreams {
-        plugin: format!("{} {}", descriptor.name, descriptor.version),
-        granted,
-        cluster: cluster.clone(),
-        region: region.clone(),
-        account: caller.account.clone(),
-        eks: endpoint(Service::Eks)?,
-        iam: endpoint(Service::Iam)?,
-        aws_trust: trust(&job.env)?,
-        proxies: Proxies::from_env(),
-        auth: session.clone(),
-        rates: job.rates.clone(),
-        io: tokio::runtime::Handle::current(),
-        task: task.to_owned(),
-        limits: upstream::Limits::default(),
-    })?;
+    let upstreams = upstreams(
+        &session,
+        &job.env,
+        TaskNames {
+            plugin: format!("{} {}", descriptor.name, descriptor.version),
+            granted,
+            cluster: cluster.clone(),
+            region: region.clone(),
+            account: caller.account.clone(),
+            task: task.to_owned(),
+        },
+        job.rates.clone(),
+    )?;
     Ok(Connection {
         upstreams,
         caller,
@@ -320,6 +312,73 @@ async fn connect_for(job: &Job, purpose: Purpose, task: &str) -> Result<Connecti
         region,
         cluster,
     })
+}
+
+/// Who asks, what for and where.
+struct TaskNames {
+    plugin: String,
+    granted: Vec<Granted>,
+    cluster: String,
+    region: String,
+    account: String,
+    task: String,
+}
+
+fn upstreams(
+    session: &Arc<Session>,
+    env: &Env,
+    names: TaskNames,
+    rates: Arc<Rates>,
+) -> Result<Upstreams, JobError> {
+    let endpoints = session.endpoints();
+    let endpoint = |service| {
+        Ok::<_, JobError>(Endpoint {
+            url: endpoints.url(service).map_err(CredentialError::from)?,
+            signing_region: endpoints.signing_region(service).to_owned(),
+        })
+    };
+    Ok(Upstreams::new(upstream::TaskUpstreams {
+        plugin: names.plugin,
+        granted: names.granted,
+        cluster: names.cluster,
+        region: names.region,
+        account: names.account,
+        eks: endpoint(Service::Eks)?,
+        iam: endpoint(Service::Iam)?,
+        aws_trust: trust(env)?,
+        proxies: Proxies::from_env(),
+        auth: session.clone(),
+        rates,
+        io: tokio::runtime::Handle::current(),
+        task: names.task,
+        limits: upstream::Limits::default(),
+    })?)
+}
+
+/// The upstreams of an account for questions of the host's own: no plugin has
+/// a right in them. The session is the caller's, narrowed to its question.
+///
+/// Must run on the I/O runtime.
+///
+/// # Errors
+/// See [`JobError`].
+pub fn upstreams_of_host(
+    session: &Arc<Session>,
+    env: &Env,
+    region: &str,
+    account: &str,
+    task: &str,
+    rates: Arc<Rates>,
+) -> Result<Upstreams, JobError> {
+    let names = TaskNames {
+        plugin: "baton-host".to_owned(),
+        granted: Vec::new(),
+        cluster: String::new(),
+        region: region.to_owned(),
+        account: account.to_owned(),
+        task: task.to_owned(),
+    };
+    upstreams(session, env, names, rates)
 }
 
 /// `AWS_CA_BUNDLE`, for private gateways in front of AWS.
@@ -357,7 +416,7 @@ pub async fn sync<P: Progress>(
         sandbox,
         component,
         Arc::new(connection.upstreams.clone()),
-        Limits::default(),
+        job.limits.clone(),
         observer,
     )
     .await

@@ -25,9 +25,12 @@
 
 pub mod c1z;
 pub mod cli;
+mod clock;
 pub mod credentials;
+mod exit;
 pub mod fleet;
 pub mod job;
+mod nearest;
 pub mod people;
 pub mod plugin;
 pub mod provision;

@@ -14,10 +14,8 @@ mod command;
 mod demo;
 mod describe;
 mod encode;
-mod exit;
 mod flags;
 mod logging;
-mod nearest;
 mod output;
 mod permissions;
 mod plugin;
@@ -33,8 +31,9 @@ mod who;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-pub use exit::{CliError, Exit};
+pub use crate::exit::{CliError, Exit};
 
+use crate::{exit, nearest};
 use args::{Early, Invocation};
 use output::Printer;
 

@@ -63,6 +63,7 @@ pub(super) fn job(invocation: &Invocation) -> Result<Job, CliError> {
         env,
         rates: Arc::default(),
         http: HttpClients::new(),
+        limits: crate::sandbox::Limits::default(),
     };
     let declared = job::declared(job.plugin.component.descriptor()).map_err(JobError::from)?;
     if let Err(error) = job::place(&job, &declared) {

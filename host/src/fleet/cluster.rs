@@ -22,6 +22,12 @@ impl ClusterId {
         ClusterId(format!("{account}/{region}/{name}"))
     }
 
+    /// Of what has no place in AWS yet: its name in the file.
+    #[must_use]
+    pub fn named(name: &str) -> ClusterId {
+        ClusterId(name.to_owned())
+    }
+
     /// `account/region/cluster`.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -65,7 +71,7 @@ pub struct Cluster {
     pub id: ClusterId,
     /// The connector's file.
     pub plugin: PathBuf,
-    /// Which plugins are approved for what; nothing: the `read` profile.
+    /// Which plugins are approved for what; nothing: the `read` profile for all.
     pub lock: Option<PathBuf>,
     /// Settings of the connector but for region and cluster, which it gets too.
     pub settings: BTreeMap<String, String>,
@@ -85,7 +91,7 @@ pub struct Cluster {
     pub folder: PathBuf,
     /// Its access file: `{folder}/{account}/{region}/{cluster}.c1z`.
     pub output: PathBuf,
-    /// Where work files are kept; nothing: beside the access file.
+    /// Where work files are kept; nothing: the system's temporary folder.
     pub work_folder: Option<PathBuf>,
     /// The rule by which it was found, if it was.
     pub found_by: Option<String>,

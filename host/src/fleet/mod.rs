@@ -8,13 +8,32 @@
 
 pub mod board;
 pub mod cluster;
+pub mod config;
+pub mod discover;
+mod failed;
+mod plugins;
+mod queue;
 pub mod schedule;
+pub mod scheduler;
+pub mod settings;
+pub mod shard;
+pub mod status;
 pub mod stop;
+pub mod summary;
+#[cfg(test)]
+mod testing;
+mod work;
 
 pub use board::{
     Board, ClusterStatus, ConfigurationState, Failure, FailureKind, Good, Histogram, Mode,
     RuleStatus, Slots, Snapshot, State, SyncResult, Totals, UpstreamTotals,
 };
 pub use cluster::{Cluster, ClusterId, Credentials, Reference};
-pub use schedule::Schedule;
+pub use config::{Broken, Config, Mistake, Mistakes, Rule};
+pub use discover::{Discovery, Found};
+pub use queue::{Place, Queue};
+pub use schedule::{Backoff, Chance, Schedule};
+pub use scheduler::{Hold, Outcome, Scheduler, SchedulerOptions};
+pub use shard::Shard;
+pub use status::StatusFile;
 pub use stop::{Stop, Stopper};

@@ -140,6 +140,15 @@ impl Lock {
         })
     }
 
+    /// No lock: the built-in profile is all that is approved.
+    #[must_use]
+    pub fn none() -> Lock {
+        Lock {
+            path: PathBuf::from("baton.lock"),
+            content: None,
+        }
+    }
+
     /// Whether there is one.
     #[must_use]
     pub fn exists(&self) -> bool {

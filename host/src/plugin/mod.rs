@@ -111,10 +111,32 @@ impl Plugin {
         lock: &Lock,
         reserved: &[String],
     ) -> Result<Component, PluginError> {
-        let bytes = read(path).await.map_err(|source| PluginError::Read {
+        let bytes = Self::bytes(path).await?;
+        Self::component_of(sandbox, path, bytes, lock, reserved).await
+    }
+
+    /// The bytes of a plugin's file, at most one more than a component may have.
+    ///
+    /// # Errors
+    /// [`PluginError::Read`].
+    pub async fn bytes(path: &Path) -> Result<Vec<u8>, PluginError> {
+        read(path).await.map_err(|source| PluginError::Read {
             path: path.to_owned(),
             source,
-        })?;
+        })
+    }
+
+    /// The component that these bytes of a file are.
+    ///
+    /// # Errors
+    /// See [`PluginError`].
+    pub async fn component_of(
+        sandbox: &Sandbox,
+        path: &Path,
+        bytes: Vec<u8>,
+        lock: &Lock,
+        reserved: &[String],
+    ) -> Result<Component, PluginError> {
         let component = Component::load(sandbox, bytes, |digest| lock.knows(digest))
             .await
             .map_err(|source| PluginError::Component {

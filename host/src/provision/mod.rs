@@ -13,7 +13,6 @@
 mod answer;
 pub mod audit;
 mod check;
-mod clock;
 mod facts;
 mod lock;
 mod plans;
@@ -31,6 +30,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::job::{self, Connection, Job};
 use crate::sandbox::contract::types::{self, Setting};
 use crate::sandbox::{CallError, Observer, Sandbox, World};

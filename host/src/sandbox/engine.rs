@@ -61,6 +61,8 @@ pub(super) struct Inner {
     stop: Arc<AtomicBool>,
     /// One permit a store: the pool errs when it is empty, a semaphore waits.
     pub(super) slots: Arc<tokio::sync::Semaphore>,
+    /// How many there are.
+    all: usize,
 }
 
 impl Drop for Inner {
@@ -121,8 +123,15 @@ impl Sandbox {
                 guests: Some(guests),
                 stop,
                 slots: Arc::new(tokio::sync::Semaphore::new(slots as usize)),
+                all: slots as usize,
             }),
         })
+    }
+
+    /// How many stores there can be at once; one more task waits.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.inner.all
     }
 }
 

@@ -38,6 +38,13 @@ impl Default for Limits {
     }
 }
 
+/// Guest CPU as slices, rounded up.
+#[must_use]
+pub fn slices(time: Duration) -> u64 {
+    let slices = time.as_nanos().div_ceil(super::engine::TICK.as_nanos());
+    u64::try_from(slices).unwrap_or(u64::MAX)
+}
+
 /// Elements of one table; a connector of 200 KB has about a thousand.
 const TABLE_ELEMENTS: usize = 20_000;
 

@@ -22,7 +22,7 @@ pub use connector::{CallError, Connector, Planner};
 pub use engine::{Precompile, Sandbox, SandboxConfig, SandboxError};
 pub use imports::Observer;
 pub(crate) use imports::{clean, obeyed};
-pub use limits::Limits;
+pub use limits::{Limits, slices};
 pub use task::{Task, Usage};
 
 /// Refuses everything: the way out of a store that may say nothing.

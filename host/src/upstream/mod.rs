@@ -11,6 +11,7 @@ mod answer;
 pub mod auth;
 mod client;
 mod cluster;
+mod clusters;
 mod dial;
 pub mod error;
 mod exchange;

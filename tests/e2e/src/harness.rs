@@ -464,6 +464,7 @@ impl Quick {
             env,
             rates: Arc::default(),
             http: baton_host::credentials::HttpClients::new(),
+            limits: baton_host::sandbox::Limits::default(),
         };
         let outcome = runtime().block_on(async {
             let connection = job::connect(&job).await?;

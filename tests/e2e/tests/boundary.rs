@@ -52,6 +52,7 @@ impl Lab {
             env,
             rates: Arc::new(Rates::default()),
             http: baton_host::credentials::HttpClients::new(),
+            limits: baton_host::sandbox::Limits::default(),
         };
         let connection = job::connect(&job).await.unwrap();
         let assumed = sim

@@ -120,6 +120,7 @@ impl Hosted {
             env,
             rates: Arc::default(),
             http: baton_host::credentials::HttpClients::new(),
+            limits: baton_host::sandbox::Limits::default(),
         }
     }
 

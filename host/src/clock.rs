@@ -1,4 +1,4 @@
-//! The time of an order.
+//! The time of orders and schedules.
 //!
 //! Tests of this crate have a clock of their own that goes forward only when
 //! everybody waits for it: seconds cost nothing and nothing depends on the load

@@ -5,7 +5,7 @@ const MOST: usize = 3;
 
 /// The nearest of `all`, best first: ids that differ in letter case, that
 /// contain what was written, or that are few letters away.
-pub(super) fn nearest(wanted: &str, all: impl Iterator<Item = String>) -> Vec<String> {
+pub(crate) fn nearest(wanted: &str, all: impl Iterator<Item = String>) -> Vec<String> {
     let wanted: Vec<char> = lower(wanted);
     if wanted.len() < 3 {
         return Vec::new();

@@ -1,0 +1,252 @@
+//! Clusters by rule: all of an account in some regions.
+//!
+//! The host asks with a session of its own that may list clusters and nothing
+//! else. What one look cannot say, an outage of a region for example, the look
+//! before it said: a cluster is gone only when EKS lists the others without it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+
+use super::board::RuleStatus;
+use super::cluster::{Cluster, ClusterId};
+use super::config::{Config, Rule};
+use super::failed::Failed;
+use super::shard::Shard;
+use super::status::{StatusFile, found_in};
+use super::{config, settings};
+use crate::credentials::{Session, SessionConfig};
+use crate::job::{self, JobError};
+use crate::upstream::Rates;
+
+/// What such a session may do.
+const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["eks:ListClusters"],"Resource":"*"}]}"#;
+
+/// Looks by rules, and remembers.
+pub struct Discovery {
+    environment: BTreeMap<String, String>,
+    rates: Arc<Rates>,
+    shard: Shard,
+    /// Names by rule and region.
+    known: Mutex<BTreeMap<(String, String), Vec<String>>>,
+}
+
+/// What the rules of a file found.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// Clusters of this shard that the file does not list itself.
+    pub clusters: Vec<Cluster>,
+    /// Each rule and how it went.
+    pub rules: Vec<RuleStatus>,
+    /// What somebody should know.
+    pub warnings: Vec<String>,
+}
+
+impl Discovery {
+    /// For one shard of a fleet.
+    #[must_use]
+    pub fn new(environment: BTreeMap<String, String>, shard: Shard) -> Discovery {
+        Discovery {
+            environment,
+            rates: Arc::default(),
+            shard,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Looks by all rules at once, and leaves a status file for each cluster
+    /// found, so that it is known before it is synced.
+    pub async fn look(&self, config: &Config) -> Found {
+        let looks = config.rules.iter().map(|rule| self.look_by(rule));
+        let looks = join_all(looks).await;
+        self.settle(config, looks)
+    }
+
+    /// What is known without looking: from the status files of earlier looks.
+    #[must_use]
+    pub fn remembered(&self, config: &Config) -> Found {
+        let mut found = Found::default();
+        let mut seen = listed(config);
+        for rule in &config.rules {
+            let mut names = 0;
+            for status in found_in(rule.folder(), &rule.name).into_values() {
+                let parts: Vec<&str> = status.id.as_str().splitn(3, '/').collect();
+                let [account, region, name] = parts.as_slice() else {
+                    continue;
+                };
+                if *account != rule.account || status.gone.is_some() {
+                    continue;
+                }
+                if let Ok(cluster) = rule.cluster(region, name)
+                    && cluster.arn() == status.arn
+                    && self.shard.keeps(&status.arn)
+                    && seen.insert(cluster.id.clone())
+                {
+                    names += 1;
+                    found.clusters.push(cluster);
+                }
+            }
+            found.rules.push(RuleStatus {
+                name: rule.name.clone(),
+                account: rule.account.clone(),
+                regions: rule.regions.clone(),
+                found: names,
+                looked: None,
+                last_failure: None,
+            });
+        }
+        found
+    }
+
+    async fn look_by(&self, rule: &Rule) -> Vec<(String, Result<Vec<String>, Failed>)> {
+        let regions = rule.regions.iter().map(async |region| {
+            let names = self.look_in(rule, region).await;
+            (region.clone(), names)
+        });
+        join_all(regions).await
+    }
+
+    async fn look_in(&self, rule: &Rule, region: &str) -> Result<Vec<String>, Failed> {
+        let env = settings::surroundings(rule.credentials(), &self.environment);
+        let aws = settings::aws(rule.credentials(), &self.environment)?;
+        let mut session = SessionConfig::new(aws, region, "discovery");
+        session.policy = Some(POLICY.to_owned());
+        session.env = env.clone();
+        let session = Arc::new(Session::new(session).map_err(JobError::from)?);
+        let caller = session.caller_identity().await.map_err(JobError::from)?;
+        if caller.account != rule.account {
+            return Err(Failed::configuration(format!(
+                "the credentials belong to account {}, and the rule is for {}",
+                caller.account, rule.account
+            ))
+            .hint("correct `account`, or use credentials of the clusters' account"));
+        }
+        let upstreams = job::upstreams_of_host(
+            &session,
+            &env,
+            region,
+            &rule.account,
+            "discovery",
+            self.rates.clone(),
+        )?;
+        Ok(upstreams.list_clusters().await.map_err(JobError::from)?)
+    }
+
+    fn settle(
+        &self,
+        config: &Config,
+        looks: Vec<Vec<(String, Result<Vec<String>, Failed>)>>,
+    ) -> Found {
+        let mut found = Found::default();
+        let mut seen = listed(config);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Timestamp::now();
+        for (rule, regions) in config.rules.iter().zip(looks) {
+            let mut failures = Vec::new();
+            let mut here: BTreeSet<PathBuf> = BTreeSet::new();
+            let mut count = 0;
+            for (region, names) in regions {
+                let key = (rule.name.clone(), region.clone());
+                let names = match names {
+                    Ok(names) => {
+                        known.insert(key, names.clone());
+                        names
+                    }
+                    Err(failed) => {
+                        failures.push((region.clone(), failed));
+                        known.get(&key).cloned().unwrap_or_default()
+                    }
+                };
+                for name in names {
+                    let cluster = match rule.cluster(&region, &name) {
+                        Ok(cluster) => cluster,
+                        Err(why) => {
+                            found.warnings.push(why);
+                            continue;
+                        }
+                    };
+                    count += 1;
+                    if !self.shard.keeps(&cluster.arn()) {
+                        continue;
+                    }
+                    here.insert(cluster.status_file());
+                    if seen.insert(cluster.id.clone()) {
+                        found.clusters.push(cluster);
+                    }
+                }
+            }
+            if failures.is_empty() {
+                retire(rule, &here, now);
+            }
+            found.rules.push(RuleStatus {
+                name: rule.name.clone(),
+                account: rule.account.clone(),
+                regions: rule.regions.clone(),
+                found: count,
+                looked: failures.is_empty().then_some(now),
+                last_failure: failure(&failures).map(|failed| failed.at(now)),
+            });
+        }
+        for cluster in &found.clusters {
+            if let Err(why) = remember(cluster) {
+                found.warnings.push(why);
+            }
+        }
+        found
+    }
+}
+
+/// Leaves a status file that says that a cluster was found.
+fn remember(cluster: &Cluster) -> Result<(), String> {
+    let path = cluster.status_file();
+    let status = StatusFile::of(cluster);
+    if StatusFile::read(&path).as_ref() == Some(&status) {
+        return Ok(());
+    }
+    config::inside(&cluster.folder, &path)?;
+    status
+        .write(&path)
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// Says in the status files of what a rule found once that it is gone. The
+/// access files stay.
+fn retire(rule: &Rule, here: &BTreeSet<PathBuf>, now: Timestamp) {
+    for (path, mut status) in found_in(rule.folder(), &rule.name) {
+        if status.gone.is_none() && !here.contains(&path) && rule_of(&status, rule) {
+            status.gone = Some(now);
+            if let Err(error) = status.write(&path) {
+                tracing::warn!("cannot write {}: {error}", path.display());
+            }
+        }
+    }
+}
+
+/// Whether a status is of a cluster that this rule would find.
+fn rule_of(status: &StatusFile, rule: &Rule) -> bool {
+    let parts: Vec<&str> = status.id.as_str().splitn(3, '/').collect();
+    matches!(parts.as_slice(), [account, region, _]
+        if *account == rule.account && rule.regions.iter().any(|own| own == region))
+}
+
+/// All failures of a rule as one.
+fn failure(failures: &[(String, Failed)]) -> Option<Failed> {
+    let (_, first) = failures.first()?;
+    let texts: Vec<String> = failures
+        .iter()
+        .map(|(region, failed)| format!("{region}: {}", failed.message))
+        .collect();
+    Some(Failed {
+        message: texts.join("; "),
+        ..first.clone()
+    })
+}
+
+fn listed(config: &Config) -> BTreeSet<ClusterId> {
+    let clusters = config.clusters.iter().map(|cluster| cluster.id.clone());
+    let broken = config.broken.iter().map(|broken| broken.id.clone());
+    clusters.chain(broken).collect()
+}
