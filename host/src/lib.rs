@@ -29,6 +29,7 @@ mod clock;
 pub mod credentials;
 mod exit;
 pub mod fleet;
+mod html;
 pub mod job;
 mod nearest;
 pub mod people;

@@ -9,37 +9,17 @@
 use std::fmt::Write as _;
 use std::io;
 
-use base64::Engine as _;
-use sha2::{Digest, Sha256};
-
 use super::super::findings::{Finding, Item, Severity};
 use super::super::model::{Model, Realm, Sort};
 use super::data;
 use super::{Review, Totals};
+use crate::html::{digest, escape};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// Items of one finding that the page lists.
 const ITEMS: usize = 100;
-
-/// Text as HTML. Direction marks are shown, because they would reorder what
-/// stands around them.
-pub(super) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if crate::sandbox::obeyed(c) => out.extend(c.escape_unicode()),
-            c => out.push(c),
-        }
-    }
-    out
-}
 
 /// JSON that can stand inside of a script element: the HTML parser looks for
 /// `<` only.
@@ -55,14 +35,6 @@ fn embedded(value: &impl serde::Serialize) -> io::Result<String> {
         }
     }
     Ok(safe)
-}
-
-fn digest(text: &str) -> String {
-    let hash = Sha256::digest(text.as_bytes());
-    format!(
-        "'sha256-{}'",
-        base64::engine::general_purpose::STANDARD.encode(hash)
-    )
 }
 
 /// Writes the page.
@@ -104,15 +76,7 @@ pub fn write(model: &Model, review: &Review, out: &mut impl io::Write) -> io::Re
 }
 
 fn count(number: usize) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push('\u{202f}');
-        }
-        out.push(digit);
-    }
-    out
+    crate::html::count(number as u64)
 }
 
 fn plural(number: usize, one: &str, many: &str) -> String {
