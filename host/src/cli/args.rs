@@ -229,8 +229,11 @@ impl Invocation {
         };
         let name = name.as_deref();
         let version = matches!(&lenient, Err(error) if error.kind() == ErrorKind::DisplayVersion);
-        let wants_plugin =
-            !version && !matches!(name, Some("plugin" | "audit" | "review" | "completion"));
+        let wants_plugin = !version
+            && !matches!(
+                name,
+                Some("plugin" | "audit" | "review" | "health-check" | "completion")
+            );
         if name == Some("demo") && super::demo::proxied() {
             return super::demo::without_proxies(&args).map(Parsed::Printed);
         }

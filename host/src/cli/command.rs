@@ -19,6 +19,7 @@ pub(super) enum Command {
     Revoke(Wanted),
     AuditVerify(PathBuf),
     Review(ArgMatches),
+    HealthCheck(ArgMatches),
     Capabilities,
     Config,
     PluginInspect(PathBuf),
@@ -133,6 +134,7 @@ impl Invocation {
                     .unwrap_or_default(),
             ),
             Some(("review", matches)) => Command::Review(matches.clone()),
+            Some(("health-check", matches)) => Command::HealthCheck(matches.clone()),
             Some(("capabilities", _)) => Command::Capabilities,
             Some(("config", _)) => Command::Config,
             Some(("demo", matches)) => Command::Demo {

@@ -22,6 +22,7 @@ mod plugin;
 mod progress;
 mod resolve;
 mod review;
+mod serve;
 mod show;
 mod signals;
 mod sync;
@@ -123,6 +124,9 @@ async fn carry_out(
         command::Command::Review(matches) => {
             let file = invocation.value("file").unwrap_or_default();
             review::run(&matches, &file, printer)
+        }
+        command::Command::HealthCheck(matches) => {
+            serve::health_check(&matches, &invocation.environment, printer).await
         }
         command::Command::Capabilities => describe::capabilities(&invocation, printer),
         command::Command::Config => describe::config(&invocation, printer),

@@ -108,6 +108,7 @@ pub(super) fn command(descriptor: Option<&Descriptor>, shown: Option<&str>) -> C
             revoke(),
             audit(),
             super::review::command(),
+            super::serve::health_check_command(),
             Command::new("capabilities")
                 .about("Print the connector's kinds and capabilities as JSON"),
             Command::new("config").about("Print the connector's settings as JSON"),

@@ -18,6 +18,7 @@ pub mod scheduler;
 pub mod settings;
 pub mod shard;
 pub mod status;
+pub mod serve;
 pub mod stop;
 pub mod summary;
 #[cfg(test)]

@@ -1,0 +1,18 @@
+"use strict";
+// Filters the rows that are there while one types; Enter asks the server.
+(() => {
+  const box = document.getElementById("q");
+  const body = document.getElementById("rows");
+  const shown = document.getElementById("shown");
+  if (!box || !body || !shown) return;
+  const rows = Array.from(body.rows, (row) => [row, row.textContent.toLowerCase()]);
+  box.addEventListener("input", () => {
+    const text = box.value.trim().toLowerCase();
+    let count = 0;
+    for (const [row, words] of rows) {
+      row.hidden = !words.includes(text);
+      if (!row.hidden) count += 1;
+    }
+    shown.textContent = String(count);
+  });
+})();
