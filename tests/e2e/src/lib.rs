@@ -4,10 +4,12 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     reason = "tests"
 )]
 
 pub mod bombs;
+pub mod browser;
 pub mod guests;
 pub mod harness;
 pub mod logs;

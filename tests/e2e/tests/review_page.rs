@@ -1,80 +1,23 @@
 //! The page of a review in a real browser: it finds what the library finds,
 //! says nothing to the console, and opens a hundred thousand grants.
-//!
-//! Needs Debian's `chromium`. Where there is none, a person's run says so and
-//! goes on; under `CI` it is installed or the test fails.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use baton_host::c1z::{FileOptions, SyncType, Writer, annotations, pb};
 use baton_host::review::model::{Id, Model};
 use baton_host::review::report::{self, Review};
 use baton_host::review::{Source, load, paths};
+use e2e::browser;
 use serde_json::{Value, json};
 
 /// Paths of one access that the page keeps.
 const PATHS: usize = 5;
 
-fn browser() -> Option<PathBuf> {
-    let find = || {
-        let path = std::env::var_os("PATH")?;
-        std::env::split_paths(&path)
-            .flat_map(|folder| {
-                ["chromium", "chromium-browser", "google-chrome"].map(|name| folder.join(name))
-            })
-            .find(|file| file.is_file())
-    };
-    if let Some(found) = find() {
-        return Some(found);
-    }
-    if std::env::var_os("CI").is_none() {
-        eprintln!("skipped: there is no chromium; install it with `apt-get install chromium`");
-        return None;
-    }
-    for args in [
-        &["update"][..],
-        &["install", "-y", "--no-install-recommends", "chromium"],
-    ] {
-        assert!(
-            Command::new("apt-get")
-                .args(args)
-                .status()
-                .unwrap()
-                .success(),
-            "apt-get {args:?}"
-        );
-    }
-    Some(find().unwrap())
-}
-
 /// The document after the page's script has run, and what the browser said.
 fn open(browser: &Path, page: &Path, fragment: &str) -> (String, String) {
-    let home = tempfile::tempdir().unwrap();
-    let output = Command::new(browser)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--enable-logging=stderr",
-            "--v=0",
-        ])
-        .args(["--virtual-time-budget=20000", "--dump-dom"])
-        .arg(format!("--user-data-dir={}", home.path().display()))
-        .arg(format!("file://{}#{fragment}", page.display()))
-        .output()
-        .unwrap();
-    let console: Vec<String> = String::from_utf8_lossy(&output.stderr)
-        .lines()
-        .filter(|line| line.contains("CONSOLE"))
-        .map(str::to_owned)
-        .collect();
-    (
-        String::from_utf8(output.stdout).unwrap(),
-        console.join("\n"),
-    )
+    browser::open(browser, &format!("file://{}#{fragment}", page.display()))
 }
 
 fn id(kind: &str, id: &str) -> pb::ResourceId {
@@ -236,7 +179,9 @@ fn chains(path: &Path) {
 
 #[test]
 fn the_page_finds_what_the_library_finds() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = browser::find() else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let (file, html) = (folder.path().join("a.c1z"), folder.path().join("a.html"));
     chains(&file);
@@ -293,7 +238,9 @@ fn the_page_finds_what_the_library_finds() {
 
 #[test]
 fn a_person_is_shown_with_its_paths_and_nothing_runs() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = browser::find() else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let (file, html) = (folder.path().join("a.c1z"), folder.path().join("a.html"));
     chains(&file);
@@ -318,7 +265,9 @@ fn a_person_is_shown_with_its_paths_and_nothing_runs() {
 
 #[test]
 fn a_hundred_thousand_grants_open_without_a_wait() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = browser::find() else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let (file, html) = (folder.path().join("a.c1z"), folder.path().join("a.html"));
     write(&file, |w| {

@@ -145,3 +145,48 @@ fn an_empty_fleet_says_so() {
     assert!(html.contains("There is no cluster to sync."), "{html}");
     assert!(rows(&html).is_empty());
 }
+
+/// WCAG: text needs a contrast of 4.5 to what is behind it.
+#[test]
+fn colours_can_be_read_in_both_schemes() {
+    let style = include_str!("../page.css");
+    let schemes: Vec<&str> = style.split(":root {").skip(1).take(2).collect();
+    assert_eq!(schemes.len(), 2);
+    let light = |hex: &str| {
+        let wide: String = match hex.len() {
+            3 => hex.chars().flat_map(|c| [c, c]).collect(),
+            _ => hex.to_owned(),
+        };
+        let part = |at: usize| {
+            let value = f64::from(u8::from_str_radix(&wide[at..at + 2], 16).unwrap()) / 255.0;
+            if value <= 0.040_45 {
+                value / 12.92
+            } else {
+                ((value + 0.055) / 1.055).powf(2.4)
+            }
+        };
+        0.2126 * part(0) + 0.7152 * part(2) + 0.0722 * part(4)
+    };
+    for scheme in schemes {
+        let colour = |name: &str| {
+            let value = scheme.split(&format!("--{name}: #")).nth(1).unwrap();
+            light(value.split(';').next().unwrap())
+        };
+        for (text, behind) in [
+            ("fg", "bg"),
+            ("fg", "panel"),
+            ("fg", "disabled-bg"),
+            ("soft", "bg"),
+            ("soft", "panel"),
+            ("link", "bg"),
+            ("failing", "failing-bg"),
+            ("disabled", "disabled-bg"),
+            ("fine", "fine-bg"),
+            ("new", "new-bg"),
+        ] {
+            let (a, b) = (colour(text), colour(behind));
+            let contrast = (a.max(b) + 0.05) / (a.min(b) + 0.05);
+            assert!(contrast >= 4.5, "{text} on {behind}: {contrast:.2}");
+        }
+    }
+}
