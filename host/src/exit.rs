@@ -20,6 +20,10 @@ pub enum Exit {
     Unavailable = 5,
     /// The plugin is not approved, or did what it may not.
     Plugin = 6,
+    /// Of several clusters some were done, and some were not.
+    Some = 7,
+    /// Of several clusters none was done.
+    None = 8,
     /// Stopped by a signal.
     Interrupted = 130,
 }

@@ -20,6 +20,7 @@ pub(super) enum Command {
     AuditVerify(PathBuf),
     Review(ArgMatches),
     HealthCheck(ArgMatches),
+    Fleet(ArgMatches),
     Capabilities,
     Config,
     PluginInspect(PathBuf),
@@ -133,6 +134,7 @@ impl Invocation {
                     .map(|(_, matches)| path(matches, "log"))
                     .unwrap_or_default(),
             ),
+            Some(("fleet", matches)) => Command::Fleet(matches.clone()),
             Some(("review", matches)) => Command::Review(matches.clone()),
             Some(("health-check", matches)) => Command::HealthCheck(matches.clone()),
             Some(("capabilities", _)) => Command::Capabilities,

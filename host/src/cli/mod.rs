@@ -15,6 +15,7 @@ mod demo;
 mod describe;
 mod encode;
 mod flags;
+mod fleet;
 mod logging;
 mod output;
 mod permissions;
@@ -128,6 +129,7 @@ async fn carry_out(
         command::Command::HealthCheck(matches) => {
             serve::health_check(&matches, &invocation.environment, printer).await
         }
+        command::Command::Fleet(matches) => fleet::run(&invocation, &matches, printer).await,
         command::Command::Capabilities => describe::capabilities(&invocation, printer),
         command::Command::Config => describe::config(&invocation, printer),
         command::Command::Demo { keep } => demo::demo(&invocation, keep.as_deref()).await,

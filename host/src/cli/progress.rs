@@ -150,7 +150,8 @@ pub(super) fn total(stats: &Snapshot) -> Counts {
     sum
 }
 
-fn name(phase: Phase) -> &'static str {
+/// A phase, for people.
+pub(super) fn name(phase: Phase) -> &'static str {
     match phase {
         Phase::Opening => "opening",
         Phase::Validating => "validating",

@@ -109,6 +109,7 @@ pub(super) fn command(descriptor: Option<&Descriptor>, shown: Option<&str>) -> C
             audit(),
             super::review::command(),
             super::serve::health_check_command(),
+            super::fleet::command(),
             Command::new("capabilities")
                 .about("Print the connector's kinds and capabilities as JSON"),
             Command::new("config").about("Print the connector's settings as JSON"),

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::cluster::ClusterId;
+use super::config::Broken;
 use crate::sync::Phase;
 use crate::upstream;
 
@@ -334,6 +335,30 @@ impl Board {
                 configuration: ConfigurationState::default(),
             }),
             changes: watch::Sender::default(),
+        }
+    }
+
+    /// A cluster whose configuration is wrong, as it is shown.
+    #[must_use]
+    pub fn broken(broken: &Broken) -> ClusterStatus {
+        let texts: Vec<String> = broken
+            .mistakes
+            .iter()
+            .map(|mistake| format!("line {}: {}", mistake.line, mistake.message))
+            .collect();
+        ClusterStatus {
+            id: broken.id.clone(),
+            account: broken.account.clone(),
+            region: broken.region.clone(),
+            name: broken.name.clone(),
+            state: State::Disabled {
+                why: texts.join("; "),
+            },
+            last_good: None,
+            last_failure: None,
+            warnings: Vec::new(),
+            next: None,
+            found_by_rule: false,
         }
     }
 

@@ -34,6 +34,9 @@ pub struct Discovery {
     known: Mutex<BTreeMap<(String, String), Vec<String>>>,
 }
 
+/// What one look by a rule found: names by region.
+type Look = Vec<(String, Result<Vec<String>, Failed>)>;
+
 /// What the rules of a file found.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
@@ -101,7 +104,7 @@ impl Discovery {
         found
     }
 
-    async fn look_by(&self, rule: &Rule) -> Vec<(String, Result<Vec<String>, Failed>)> {
+    async fn look_by(&self, rule: &Rule) -> Look {
         let regions = rule.regions.iter().map(async |region| {
             let names = self.look_in(rule, region).await;
             (region.clone(), names)
@@ -135,11 +138,7 @@ impl Discovery {
         Ok(upstreams.list_clusters().await.map_err(JobError::from)?)
     }
 
-    fn settle(
-        &self,
-        config: &Config,
-        looks: Vec<Vec<(String, Result<Vec<String>, Failed>)>>,
-    ) -> Found {
+    fn settle(&self, config: &Config, looks: Vec<Look>) -> Found {
         let mut found = Found::default();
         let mut seen = listed(config);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

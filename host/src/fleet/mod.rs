@@ -7,6 +7,7 @@
 //! are handed out fairly between accounts.
 
 pub mod board;
+pub mod check;
 pub mod cluster;
 pub mod config;
 pub mod discover;

@@ -176,10 +176,10 @@ impl Scheduler {
             .zip(&known)
             .map(|(cluster, status)| status.shown(cluster))
             .collect();
-        shown.extend(broken.iter().map(of_broken));
+        shown.extend(broken.iter().map(Board::broken));
         self.0.board.set_clusters(shown);
         for broken in &broken {
-            let state = of_broken(broken).state;
+            let state = Board::broken(broken).state;
             self.0
                 .board
                 .update(&broken.id, |status| status.state = state);
@@ -320,29 +320,6 @@ impl Scheduler {
         };
         entry.nudge.notify_one();
         true
-    }
-}
-
-/// A cluster or rule whose configuration is wrong, on the board.
-fn of_broken(broken: &Broken) -> ClusterStatus {
-    let texts: Vec<String> = broken
-        .mistakes
-        .iter()
-        .map(|mistake| format!("line {}: {}", mistake.line, mistake.message))
-        .collect();
-    ClusterStatus {
-        id: broken.id.clone(),
-        account: broken.account.clone(),
-        region: broken.region.clone(),
-        name: broken.name.clone(),
-        state: State::Disabled {
-            why: texts.join("; "),
-        },
-        last_good: None,
-        last_failure: None,
-        warnings: Vec::new(),
-        next: None,
-        found_by_rule: false,
     }
 }
 

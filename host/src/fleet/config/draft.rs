@@ -528,6 +528,13 @@ fn schedule(value: &Spanned<DeValue<'_>>, notes: &mut Notes) -> Option<Given<Sch
     })
 }
 
+/// `0`, however it is written.
+fn is_zero(value: &DeValue<'_>) -> bool {
+    value
+        .as_integer()
+        .is_some_and(|number| number.as_str().bytes().all(|b| b"0_+-".contains(&b)))
+}
+
 fn limit(draft: &mut Draft, key: &'static Key, value: &Spanned<DeValue<'_>>, notes: &mut Notes) {
     let at = value.span().start;
     let most = crate::sandbox::Limits::default();
@@ -538,15 +545,10 @@ fn limit(draft: &mut Draft, key: &'static Key, value: &Spanned<DeValue<'_>>, not
             "leave it away for the default",
         );
     };
+    if is_zero(value.get_ref()) {
+        return zero(notes);
+    }
     if key.of == Of::Bytes {
-        if value.get_ref().as_integer().is_some_and(|number| {
-            number
-                .as_str()
-                .trim_start_matches(['0', '_', '+', '-'])
-                .is_empty()
-        }) {
-            return zero(notes);
-        }
         let Some(text) = text(key.name, value, notes) else {
             return;
         };
@@ -573,16 +575,6 @@ fn limit(draft: &mut Draft, key: &'static Key, value: &Spanned<DeValue<'_>>, not
             Some(size) => draft.memory = Some(size),
         }
         return;
-    }
-    if value.get_ref().is_integer() {
-        if value.get_ref().as_integer().is_some_and(|number| {
-            number
-                .as_str()
-                .trim_start_matches(['0', '_', '+', '-'])
-                .is_empty()
-        }) {
-            return zero(notes);
-        }
     }
     match time(key.name, value, notes) {
         None => {}

@@ -49,7 +49,7 @@ pub struct Config {
     /// What works and probably is not meant.
     pub warnings: Vec<Mistake>,
     /// Where things stand, for mistakes that are found later.
-    places: BTreeMap<ClusterId, Place>,
+    places: BTreeMap<String, Place>,
     text: String,
 }
 
@@ -145,6 +145,18 @@ impl Rule {
     #[must_use]
     pub fn credentials(&self) -> &Credentials {
         &self.template.credentials
+    }
+
+    /// The plugin and its lock.
+    #[must_use]
+    pub fn plugin(&self) -> (&Path, Option<&Path>) {
+        (&self.template.plugin, self.template.lock.as_deref())
+    }
+
+    /// Settings of the plugin.
+    #[must_use]
+    pub fn settings(&self) -> &BTreeMap<String, String> {
+        &self.template.settings
     }
 
     /// The folder of the access files of what it finds.
@@ -285,11 +297,12 @@ impl Config {
         all
     }
 
-    /// A mistake of a cluster that was found later: at a setting, at the plugin.
+    /// A mistake of a cluster, by its id, or of a rule, by its name, that was
+    /// found later: at a setting, at the plugin.
     #[must_use]
     pub fn mistake(
         &self,
-        id: &ClusterId,
+        id: &str,
         part: Part<'_>,
         message: String,
         hint: Option<String>,

@@ -61,7 +61,7 @@ pub(super) fn resolve(
         let Candidate { draft, notes, made } = candidate;
         match made {
             Some(cluster) if notes.is_empty() => {
-                config.places.insert(cluster.id.clone(), spot(&draft));
+                config.places.insert(cluster.id.to_string(), spot(&draft));
                 config.clusters.push(cluster);
             }
             made => {
@@ -88,7 +88,10 @@ pub(super) fn resolve(
     for (i, candidate) in rules.into_iter().enumerate() {
         let Candidate { draft, notes, made } = candidate;
         match made {
-            Some(rule) if notes.is_empty() => config.rules.push(rule),
+            Some(rule) if notes.is_empty() => {
+                config.places.insert(rule.name.clone(), spot(&draft));
+                config.rules.push(rule);
+            }
             _ => {
                 let name = rule_name(&draft, i);
                 config.broken.push(Broken {
