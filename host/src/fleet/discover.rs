@@ -18,6 +18,7 @@ use super::failed::Failed;
 use super::shard::Shard;
 use super::status::{StatusFile, found_in};
 use super::{config, settings};
+use crate::credentials::HttpClients;
 use crate::credentials::{Session, SessionConfig};
 use crate::job::{self, JobError};
 use crate::upstream::Rates;
@@ -29,6 +30,7 @@ const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","
 pub struct Discovery {
     environment: BTreeMap<String, String>,
     rates: Arc<Rates>,
+    http: HttpClients,
     shard: Shard,
     /// Names by rule and region.
     known: Mutex<BTreeMap<(String, String), Vec<String>>>,
@@ -55,6 +57,7 @@ impl Discovery {
         Discovery {
             environment,
             rates: Arc::default(),
+            http: HttpClients::new(),
             shard,
             known: Mutex::default(),
         }
@@ -118,6 +121,7 @@ impl Discovery {
         let mut session = SessionConfig::new(aws, region, "discovery");
         session.policy = Some(POLICY.to_owned());
         session.env = env.clone();
+        session.http = self.http.clone();
         let session = Arc::new(Session::new(session).map_err(JobError::from)?);
         let caller = session.caller_identity().await.map_err(JobError::from)?;
         if caller.account != rule.account {

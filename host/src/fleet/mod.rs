@@ -16,10 +16,10 @@ mod plugins;
 mod queue;
 pub mod schedule;
 pub mod scheduler;
+pub mod serve;
 pub mod settings;
 pub mod shard;
 pub mod status;
-pub mod serve;
 pub mod stop;
 pub mod summary;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::cluster::{Cluster, Credentials, Reference};
 use super::failed::Failed;
+use crate::credentials::HttpClients;
 use crate::credentials::settings::SettingInfo;
 use crate::credentials::{AwsSettings, Env};
 use crate::job::{self, Job, JobError};
@@ -132,6 +133,7 @@ pub(super) fn job(
     plugin: Plugin,
     environment: &BTreeMap<String, String>,
     rates: Arc<Rates>,
+    http: HttpClients,
 ) -> Result<Job, Failed> {
     let descriptor = plugin.component.descriptor();
     let mistakes = check(descriptor, &cluster.settings)?;
@@ -161,6 +163,7 @@ pub(super) fn job(
         settings,
         aws,
         rates,
+        http,
         limits: cluster.limits.clone(),
     })
 }

@@ -22,6 +22,7 @@ use super::plugins::Plugins;
 use super::queue::Queue;
 use super::settings;
 use crate::c1z::FileOptions;
+use crate::credentials::HttpClients;
 use crate::job::{self, Connection, Job, JobError, Outcome};
 use crate::sandbox::Sandbox;
 use crate::sync::{Options, Phase, Progress};
@@ -116,6 +117,7 @@ struct Inner {
     board: Arc<Board>,
     plugins: Plugins,
     rates: Arc<Rates>,
+    http: HttpClients,
     environment: BTreeMap<String, String>,
     connecting: Queue,
     places: Queue,
@@ -141,6 +143,7 @@ impl Syncs {
             sandbox,
             board,
             rates: Arc::default(),
+            http: HttpClients::new(),
             environment,
             connecting: Queue::new(CONNECTING),
             places,
@@ -168,7 +171,13 @@ impl Inner {
         folder(cluster)?;
         let plugin = self.plugins.get(&cluster.plugin, cluster.lock.as_deref());
         let plugin = cancel.unless(plugin).await??;
-        let job = settings::job(cluster, plugin, &self.environment, self.rates.clone())?;
+        let job = settings::job(
+            cluster,
+            plugin,
+            &self.environment,
+            self.rates.clone(),
+            self.http.clone(),
+        )?;
 
         let connecting = cancel
             .unless(self.connecting.enter(&cluster.account))
