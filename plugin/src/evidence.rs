@@ -152,6 +152,9 @@ impl Holders {
             if kind == "role" && !(on.kind == "role" && on.id == id) {
                 attributes.push(("expandable".into(), format!("role:{id}:assignment")));
             }
+            if kind == "group" {
+                attributes.push(("expandable".into(), format!("group:{id}:member")));
+            }
             if kind == "iam_user" {
                 attributes.push(("external-match-id".into(), id.clone()));
             }

@@ -97,6 +97,28 @@ pub fn go_time(rfc3339: &str) -> String {
     }
 }
 
+/// A time in seconds since 1970 as RFC 3339, without its fraction.
+pub fn rfc3339(seconds: f64) -> String {
+    let all = seconds.floor() as i64;
+    let (days, of_day) = (all.div_euclid(86_400), all.rem_euclid(86_400));
+    // The civil calendar, with March as the first month of the year.
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let of_era = z.rem_euclid(146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// Seconds since 1970 of an RFC 3339 time, fraction dropped; `None` if it is not one.
 pub fn seconds(rfc3339: &str) -> Option<i64> {
     let number = |from: usize, to: usize| rfc3339.get(from..to)?.parse::<i64>().ok();
@@ -145,6 +167,14 @@ mod tests {
             seconds("2024-01-01T02:00:00.5+02:00"),
             seconds("2024-01-01T00:00:00Z")
         );
+        for time in [
+            "1970-01-01T00:00:00Z",
+            "2024-02-29T23:59:59Z",
+            "2000-03-01T01:02:03Z",
+            "1999-12-31T00:00:00Z",
+        ] {
+            assert_eq!(rfc3339(seconds(time).unwrap_or(-1) as f64 + 0.5), time);
+        }
         for odd in [
             "",
             "2024",

@@ -15,14 +15,14 @@ use crate::review::model::Model;
 use crate::review::query::{self, Ask};
 use crate::review::report::{self, Review};
 use crate::review::rules::Wish;
-use crate::review::{LoadError, Source, diff, find, load, words};
+use crate::review::{LoadError, Source, diff, expand, find, load, words};
 
 fn files() -> Arg {
     Arg::new("files")
         .value_name("FILE")
         .num_args(1..)
         .value_parser(value_parser!(PathBuf))
-        .help("Access files, of this or another connector [default: that of --file]")
+        .help("Access files of this or another connector, or folders of them [default: that of --file]")
 }
 
 fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
@@ -130,7 +130,7 @@ pub(super) fn run(matches: &ArgMatches, file: &str, printer: Printer) -> Result<
     };
     match name {
         "access" => {
-            let model = read(&sources(matches, file))?;
+            let model = read(&files_of(matches, file))?;
             let wanted = text("principal").unwrap_or_default();
             let who = find::principal(&model, wanted)
                 .map_err(|error| CliError::new(Exit::NotFound, plain(&error.to_string())))?;
@@ -147,7 +147,7 @@ pub(super) fn run(matches: &ArgMatches, file: &str, printer: Printer) -> Result<
             }
         }
         "who-can" => {
-            let model = read(&sources(matches, file))?;
+            let model = read(&files_of(matches, file))?;
             let ask = Ask {
                 role: text("role").map(str::to_owned),
                 wish: text("verb").zip(text("resource")).map(|(verb, resource)| {
@@ -169,7 +169,7 @@ pub(super) fn run(matches: &ArgMatches, file: &str, printer: Printer) -> Result<
         "diff" => compare(matches, file, printer)?,
         "report" => report(matches, file, printer)?,
         _ => {
-            let model = read(&sources(matches, file))?;
+            let model = read(&files_of(matches, file))?;
             let found = findings::findings(&model);
             let level = text("severity").unwrap_or("low");
             let found: Vec<Finding> = found
@@ -200,15 +200,19 @@ fn named(level: &str) -> Severity {
     }
 }
 
-fn sources(matches: &ArgMatches, file: &str) -> Vec<Source> {
+fn files_of(matches: &ArgMatches, file: &str) -> Vec<PathBuf> {
     match matches.get_many::<PathBuf>("files") {
-        Some(files) => files.map(|file| Source::from(file.as_path())).collect(),
-        None => vec![Source::from(Path::new(file))],
+        Some(files) => files.cloned().collect(),
+        None => vec![PathBuf::from(file)],
     }
 }
 
-pub(super) fn read(sources: &[Source]) -> Result<Model, CliError> {
-    load(sources, &FileOptions::default()).map_err(failed)
+/// Reads files and folders of them.
+fn read(paths: &[PathBuf]) -> Result<Model, CliError> {
+    let (sources, notes) = expand(paths).map_err(failed)?;
+    let mut model = load(&sources, &FileOptions::default()).map_err(failed)?;
+    model.notes.splice(0..0, notes);
+    Ok(model)
 }
 
 fn failed(error: LoadError) -> CliError {
@@ -219,6 +223,12 @@ fn failed(error: LoadError) -> CliError {
         LoadError::Empty { .. } => {
             CliError::new(Exit::NotFound, message).hint("sync into it first")
         }
+        LoadError::Folder { .. } => CliError::new(Exit::Failure, message)
+            .hint("name a folder that may be read, or the files themselves"),
+        LoadError::NoFiles { .. } => CliError::new(Exit::NotFound, message)
+            .hint("access files end in .c1z; name the folder that a fleet writes into"),
+        LoadError::IsFolder { .. } => CliError::new(Exit::Usage, message)
+            .hint("name two files: baton-host review diff OLD NEW"),
         LoadError::SameCluster { .. } => CliError::new(Exit::Usage, message)
             .hint("give one of them, or compare them: baton-host review diff OLD NEW"),
         LoadError::File(error) => {
@@ -238,9 +248,13 @@ fn failed(error: LoadError) -> CliError {
 
 /// The two models of a comparison.
 fn two(matches: &ArgMatches, file: &str) -> Result<(Model, Model), CliError> {
-    let mut sources = sources(matches, file);
+    let files = files_of(matches, file);
+    let mut sources: Vec<Source> = files.iter().map(|f| Source::from(f.as_path())).collect();
     if let [only] = sources.as_slice() {
         let path = only.path.clone();
+        if path.is_dir() {
+            return Err(failed(LoadError::IsFolder { path }));
+        }
         if !path.is_file() {
             return Err(failed(LoadError::Missing { path }));
         }
@@ -262,16 +276,17 @@ fn two(matches: &ArgMatches, file: &str) -> Result<(Model, Model), CliError> {
             .map(|sync| Source {
                 path: path.clone(),
                 sync: Some(sync.clone()),
+                found: false,
             })
             .to_vec();
     }
     let [old, new] = sources.as_slice() else {
         return Err(CliError::new(Exit::Usage, "a comparison is of two files"));
     };
-    let models = (
-        read(std::slice::from_ref(old))?,
-        read(std::slice::from_ref(new))?,
-    );
+    let one = |source: &Source| {
+        load(std::slice::from_ref(source), &FileOptions::default()).map_err(failed)
+    };
+    let models = (one(old)?, one(new)?);
     let cluster = |model: &Model| {
         model
             .realms
@@ -304,7 +319,7 @@ fn compare(matches: &ArgMatches, file: &str, printer: Printer) -> Result<(), Cli
 /// Writes the reports that were asked for.
 fn report(matches: &ArgMatches, file: &str, printer: Printer) -> Result<(), CliError> {
     let path = |form: &str| matches.get_one::<PathBuf>(form).cloned();
-    let model = read(&sources(matches, file))?;
+    let model = read(&files_of(matches, file))?;
     let review = Review::new(&model);
     let mut written = Vec::new();
     for form in ["html", "csv", "json"] {

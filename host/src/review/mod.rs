@@ -24,4 +24,4 @@ pub(crate) mod testing;
 mod tests;
 pub mod words;
 
-pub use load::{LoadError, Source, load};
+pub use load::{LoadError, Source, expand, load};

@@ -5,7 +5,7 @@
 //! memory. Principals of AWS are one node in all files, because their ARN
 //! names them everywhere; everything else is a node of its cluster.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -177,6 +177,53 @@ pub struct Facts {
     pub disabled: bool,
     /// For which service of AWS the role is.
     pub service: Option<String>,
+    /// How old it is and when it was used, where a file says so.
+    pub about: Option<Box<About>>,
+}
+
+/// Ages and tags of a principal. Times are RFC 3339; what is not known is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct About {
+    /// When it was made.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub created: String,
+    /// When it was used last, or `never`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub last_used: String,
+    /// When its access entry was made.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub entry_created: String,
+    /// When its access entry was changed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub entry_modified: String,
+    /// Its tags.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// Those of its access entry.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub entry_tags: BTreeMap<String, String>,
+}
+
+impl About {
+    /// Each as a pair of words.
+    #[must_use]
+    pub fn words(&self) -> Vec<(&'static str, String)> {
+        let tags = |tags: &BTreeMap<String, String>| {
+            let pairs = tags.iter().map(|(key, value)| format!("{key}={value}"));
+            pairs.collect::<Vec<_>>().join(", ")
+        };
+        let all = [
+            ("made", self.created.clone()),
+            ("last used", self.last_used.clone()),
+            ("tags", tags(&self.tags)),
+            ("access entry made", self.entry_created.clone()),
+            ("access entry changed", self.entry_modified.clone()),
+            ("access entry tags", tags(&self.entry_tags)),
+        ];
+        all.into_iter()
+            .filter(|(_, text)| !text.is_empty())
+            .collect()
+    }
 }
 
 /// One way in which a grant exists, as its metadata says.
@@ -263,6 +310,8 @@ pub struct Realm {
     pub writer: String,
     /// What was not read, in words.
     pub unread: Vec<String>,
+    /// What nobody asked for, in words.
+    pub beyond: Vec<String>,
     /// Warnings of the sync.
     pub warnings: Vec<String>,
     /// Whether each list was of one point in time; `None`: nothing is said.
@@ -331,8 +380,9 @@ pub struct Model {
     pub entitlements: Vec<Entitlement>,
     /// Who holds it.
     pub grants: Vec<Grant>,
-    /// Where files say different things of one principal.
-    pub disagreements: Vec<String>,
+    /// Where files say different things of one principal, and files that were
+    /// left out.
+    pub notes: Vec<String>,
     pub(super) ways: Vec<Way>,
     /// Grants by principal.
     pub(super) held: Index,

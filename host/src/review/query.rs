@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::model::{Certainty, Id, Model, Sort};
+use super::model::{About, Certainty, Id, Model, Sort};
 use super::paths::{self, Access, Step};
 use super::rules::{Given, Scope, Wish, gives, is_cluster_scoped};
 use super::words::{self, Link};
@@ -71,6 +71,9 @@ pub struct Holder {
     /// Why the people behind a role are not known, where they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub people_behind: Option<String>,
+    /// How old it is and when it was used, where a file says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<About>,
     /// What it has.
     pub access: Vec<Held>,
 }
@@ -134,6 +137,7 @@ fn holder(model: &Model, who: Id, found: Vec<(Access, BTreeSet<String>)>) -> Hol
         name: model.short(who),
         sort: model.node(who).sort,
         people_behind: people_behind(model, who),
+        about: model.facts(who).about.as_deref().cloned(),
         access,
     }
 }

@@ -224,7 +224,7 @@ fn several_files_are_one_company() {
         "the row that says more stays"
     );
     assert_eq!(
-        model.disagreements,
+        model.notes,
         [format!(
             "{}: files disagree on the name; the first one counts",
             user("bob")

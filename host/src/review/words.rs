@@ -174,7 +174,9 @@ fn stations(model: &Model, grant: &Grant, way: &Way) -> Vec<Link> {
     let via = text(way.via);
     let mapping = text(way.mapping);
     let own = format!("access entry {}", model.id(grant.principal));
-    if mapping == own {
+    if via == "identity-policy" {
+        // It is said with what must hold, so that the middle of a path has it too.
+    } else if mapping == own {
         links.push(link("mapping", "access entry".to_owned()));
     } else if !mapping.is_empty() {
         let place = match via.as_str() {
@@ -210,6 +212,9 @@ fn conditions(model: &Model, way: &Way) -> String {
     let via = model.texts.get(way.via);
     if matches!(via, "trust" | "irsa" | "pod-identity") {
         notes.push(via.to_owned());
+    }
+    if via == "identity-policy" {
+        notes.push(format!("by {}", model.texts.get(way.mapping)));
     }
     let session = model.texts.get(way.session);
     if !session.is_empty() {

@@ -58,6 +58,38 @@ pub struct ClusterAnswer {
     pub access_config: AccessConfig,
     #[serde(deserialize_with = "or_default")]
     pub identity: Identity,
+    pub resources_vpc_config: Option<VpcConfig>,
+    pub logging: Option<Logging>,
+}
+
+/// How the API server is reached.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct VpcConfig {
+    pub endpoint_public_access: Option<bool>,
+    pub endpoint_private_access: Option<bool>,
+    #[serde(deserialize_with = "or_default")]
+    pub public_access_cidrs: Vec<String>,
+}
+
+/// Which logs of the control plane are kept.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct Logging {
+    #[serde(deserialize_with = "or_default")]
+    pub cluster_logging: Vec<LogSetup>,
+}
+
+/// Some logs, and whether they are kept.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct LogSetup {
+    #[serde(deserialize_with = "or_default")]
+    pub types: Vec<String>,
+    pub enabled: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -101,6 +133,21 @@ pub struct Cluster {
     pub odd_mode: Option<String>,
     /// The IRSA issuer without its scheme.
     pub issuer: Option<String>,
+    /// From where the API server can be reached.
+    pub endpoint: Endpoint,
+    /// Whether the audit log is kept; `None` where EKS does not say.
+    pub audit_log: Option<bool>,
+}
+
+/// From where the API server can be reached, as far as EKS says.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoint {
+    /// From the internet.
+    pub public: Option<bool>,
+    /// From its own network.
+    pub private: Option<bool>,
+    /// From where in the internet; at most 100.
+    pub cidrs: Vec<String>,
 }
 
 impl ClusterAnswer {
@@ -124,7 +171,20 @@ impl ClusterAnswer {
                 .trim_end_matches('/')
                 .to_string()
         });
+        let vpc = self.resources_vpc_config.unwrap_or_default();
+        let audit_log = self.logging.map(|logging| {
+            let audit = |setup: &LogSetup| {
+                setup.enabled == Some(true) && setup.types.iter().any(|t| t == "audit")
+            };
+            logging.cluster_logging.iter().any(audit)
+        });
         Ok(Cluster {
+            endpoint: Endpoint {
+                public: vpc.endpoint_public_access,
+                private: vpc.endpoint_private_access,
+                cidrs: vpc.public_access_cidrs.into_iter().take(100).collect(),
+            },
+            audit_log,
             partition: (*partition).to_string(),
             account: (*account).to_string(),
             arn: self.arn,
@@ -163,6 +223,7 @@ pub struct Entry {
     #[serde(deserialize_with = "or_default")]
     pub kubernetes_groups: Vec<String>,
     pub created_at: Option<f64>,
+    pub modified_at: Option<f64>,
     #[serde(deserialize_with = "or_default")]
     pub username: String,
     #[serde(rename = "type", deserialize_with = "or_default")]

@@ -40,6 +40,67 @@ pub struct RoleAnswer {
     pub create_date: String,
     /// Percent-encoded JSON; some emulators send it as it is.
     pub assume_role_policy_document: String,
+    /// From here on `GetAccountAuthorizationDetails` only.
+    pub role_last_used: Option<LastUsed>,
+    pub tags: List<Tag>,
+    pub role_policy_list: List<InlinePolicy>,
+    pub attached_managed_policies: List<AttachedPolicy>,
+    pub permissions_boundary: Option<Boundary>,
+}
+
+/// When a role was used last, as far back as IAM remembers.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)]
+pub struct LastUsed {
+    pub last_used_date: Option<String>,
+}
+
+/// A policy of its holder alone.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)]
+pub struct InlinePolicy {
+    pub policy_name: String,
+    /// Percent-encoded JSON.
+    pub policy_document: String,
+}
+
+/// A policy that the holder shares.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)]
+pub struct AttachedPolicy {
+    pub policy_arn: String,
+}
+
+/// The policy beyond which nothing is allowed.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)]
+pub struct Boundary {
+    pub permissions_boundary_arn: String,
+}
+
+/// A managed policy with its versions.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)]
+pub struct ManagedPolicy {
+    pub policy_name: String,
+    pub arn: String,
+    pub default_version_id: String,
+    pub policy_version_list: List<PolicyVersion>,
+}
+
+/// One version of a managed policy.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)]
+pub struct PolicyVersion {
+    pub document: String,
+    pub version_id: String,
+    pub is_default_version: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -60,6 +121,8 @@ pub struct Details {
     pub group_detail_list: List<GroupAnswer>,
     #[serde(default)]
     pub role_detail_list: Members,
+    #[serde(default)]
+    pub policies: List<ManagedPolicy>,
     #[serde(default)]
     pub is_truncated: bool,
     pub marker: Option<String>,
@@ -91,6 +154,9 @@ pub struct UserAnswer {
     pub create_date: String,
     pub group_list: List<String>,
     pub tags: List<Tag>,
+    pub user_policy_list: List<InlinePolicy>,
+    pub attached_managed_policies: List<AttachedPolicy>,
+    pub permissions_boundary: Option<Boundary>,
 }
 
 /// A tag.
@@ -111,6 +177,8 @@ pub struct GroupAnswer {
     pub group_id: String,
     pub arn: String,
     pub path: String,
+    pub group_policy_list: List<InlinePolicy>,
+    pub attached_managed_policies: List<AttachedPolicy>,
 }
 
 /// Reads one page of users, groups and roles; the error is for people.
@@ -162,7 +230,14 @@ mod tests {
             <UserPolicyList/><AttachedManagedPolicies/></member><member><UserName>bob</UserName><GroupList/></member></UserDetailList>
           <GroupDetailList><member><GroupName>ops</GroupName><Arn>arn:aws:iam::1:group/ops</Arn></member></GroupDetailList>
           <RoleDetailList><member><RoleName>r</RoleName><AssumeRolePolicyDocument>%7B%7D</AssumeRolePolicyDocument>
-            <InstanceProfileList/></member></RoleDetailList><Policies/>
+            <InstanceProfileList/><RolePolicyList><member><PolicyName>x</PolicyName><PolicyDocument>%7B%7D</PolicyDocument></member></RolePolicyList>
+            <AttachedManagedPolicies><member><PolicyName>P</PolicyName><PolicyArn>arn:aws:iam::1:policy/P</PolicyArn></member></AttachedManagedPolicies>
+            <PermissionsBoundary><PermissionsBoundaryType>Policy</PermissionsBoundaryType><PermissionsBoundaryArn>arn:aws:iam::1:policy/B</PermissionsBoundaryArn></PermissionsBoundary>
+            <Tags/><RoleLastUsed><LastUsedDate>2025-01-01T00:00:00Z</LastUsedDate><Region>eu-west-1</Region></RoleLastUsed></member>
+            <member><RoleName>s</RoleName><RoleLastUsed/></member></RoleDetailList>
+          <Policies><member><PolicyName>P</PolicyName><Arn>arn:aws:iam::1:policy/P</Arn><DefaultVersionId>v2</DefaultVersionId><PolicyVersionList>
+            <member><Document>%7B%7D</Document><VersionId>v2</VersionId><IsDefaultVersion>true</IsDefaultVersion></member>
+            <member><Document>%7B%7D</Document><VersionId>v1</VersionId><IsDefaultVersion>false</IsDefaultVersion></member></PolicyVersionList></member></Policies>
           </GetAccountAuthorizationDetailsResult></GetAccountAuthorizationDetailsResponse>"#;
         let page = details(xml.as_bytes()).unwrap();
         assert_eq!(
@@ -172,7 +247,20 @@ mod tests {
         assert_eq!(page.user_detail_list.member[0].tags.member[0].value, "a");
         assert!(page.user_detail_list.member[1].group_list.member.is_empty());
         assert_eq!(page.group_detail_list.member[0].group_name, "ops");
-        assert_eq!(page.role_detail_list.member[0].role_name, "r");
+        let roles = &page.role_detail_list.member;
+        assert_eq!(roles[0].role_name, "r");
+        assert_eq!(roles[0].role_policy_list.member[0].policy_name, "x");
+        let used = |at: usize| roles[at].role_last_used.as_ref().unwrap();
+        assert_eq!(
+            used(0).last_used_date.as_deref(),
+            Some("2025-01-01T00:00:00Z")
+        );
+        assert_eq!(used(1).last_used_date, None);
+        let boundary = roles[0].permissions_boundary.as_ref().unwrap();
+        assert!(boundary.permissions_boundary_arn.ends_with("/B"));
+        assert!(roles[1].permissions_boundary.is_none());
+        let versions = &page.policies.member[0].policy_version_list.member;
+        assert!(versions[0].is_default_version && versions[1].version_id == "v1");
         assert!(details(b"<html>").is_err());
     }
 }

@@ -4,4 +4,5 @@ pub mod arn;
 pub mod eks;
 pub mod iam;
 pub mod policies;
+pub mod policy;
 pub mod trust;

@@ -4,7 +4,7 @@
 //! or a list, `"Principal": "*"`, strings or lists) and of broken ones. `Deny`
 //! and `NotPrincipal` subtract. A condition never makes access vanish: it makes
 //! it conditional, with the condition in words. Delegation to a whole account
-//! is no grant: it waits for an identity policy that we do not read.
+//! is no grant by itself: an identity policy must allow it too.
 
 use serde_json::Value;
 
@@ -43,7 +43,7 @@ enum Named {
 }
 
 #[derive(Clone, Debug)]
-struct Condition {
+pub(super) struct Condition {
     operator: String,
     key: String,
     values: Vec<String>,
@@ -159,6 +159,48 @@ impl Trust {
             }
         }
         out
+    }
+
+    /// Whether the role leaves it to its account who may assume it, and `arn`
+    /// is not refused: `Some` with what must hold besides, in words. A group is
+    /// no principal; with `None` the answer is that of the account.
+    pub fn delegated(&self, account: &str, arn: Option<&Arn>) -> Option<String> {
+        let whole = Named::Account(account.to_string());
+        let named = arn.map_or_else(|| whole.clone(), |arn| Named::Principal(arn.clone()));
+        let denied = self.denied("sts:AssumeRole", &named);
+        let mut best: Option<String> = None;
+        for s in self
+            .allowing("sts:AssumeRole")
+            .filter(|s| !s.inverted && s.principals.contains(&whole))
+        {
+            let mut words = conditions(&s.conditions);
+            match &denied {
+                Verdict::Yes => return None,
+                Verdict::Maybe(unless) => join(&mut words, &format!("denied if {unless}")),
+                Verdict::No => {}
+            }
+            if best.as_ref().is_none_or(|b| words.len() < b.len()) {
+                best = Some(words);
+            }
+        }
+        best
+    }
+
+    /// Whether it refuses anybody.
+    pub fn refuses(&self) -> bool {
+        self.statements.iter().any(|s| !s.allow)
+    }
+
+    /// Services of AWS that may assume the role.
+    pub fn services(&self) -> Vec<&str> {
+        self.allowing("sts:AssumeRole")
+            .filter(|s| !s.inverted)
+            .flat_map(|s| &s.principals)
+            .filter_map(|named| match named {
+                Named::Service(name) => Some(name.as_str()),
+                _ => None,
+            })
+            .collect()
     }
 
     /// What else is let in, in words: no row stands for these.
@@ -380,7 +422,7 @@ fn aws(name: &str) -> Named {
 }
 
 /// A string, or a list of strings; booleans and numbers as text.
-fn strings(value: &Value) -> Vec<String> {
+pub(super) fn strings(value: &Value) -> Vec<String> {
     match value {
         Value::Array(list) => list.iter().flat_map(strings).collect(),
         Value::String(text) => vec![text.clone()],
@@ -389,7 +431,7 @@ fn strings(value: &Value) -> Vec<String> {
     }
 }
 
-fn condition_list(value: Option<&Value>) -> Vec<Condition> {
+pub(super) fn condition_list(value: Option<&Value>) -> Vec<Condition> {
     let mut out = Vec::new();
     for (operator, keys) in value.and_then(Value::as_object).into_iter().flatten() {
         for (key, values) in keys.as_object().into_iter().flatten() {
@@ -403,14 +445,33 @@ fn condition_list(value: Option<&Value>) -> Vec<Condition> {
     out
 }
 
+/// A condition in words: what it is for, where that is known, and as it stands.
 fn words(c: &Condition) -> String {
-    cut(
-        &format!("{} {} = {}", c.operator, c.key, c.values.join(" or ")),
-        300,
-    )
+    let values = c.values.join(" or ");
+    let plain = format!("{} {} = {values}", c.operator, c.key);
+    let operator = c.operator.to_ascii_lowercase();
+    let is = |text: &str| c.values.iter().all(|v| v.eq_ignore_ascii_case(text));
+    let not = operator.contains("not");
+    let sense = match c.key.to_ascii_lowercase().as_str() {
+        "aws:multifactorauthpresent" if operator.starts_with("bool") && is("true") => "with MFA",
+        "aws:multifactorauthpresent" if operator.starts_with("bool") && is("false") => {
+            "without MFA"
+        }
+        "aws:multifactorauthage" if operator.contains("lessthan") => "with a recent MFA",
+        "sts:externalid" if !not => "with an external id",
+        "aws:sourceip" if not => "not from addresses",
+        "aws:sourceip" => "from addresses",
+        _ => return cut(&plain, 300),
+    };
+    let text = if sense.ends_with("addresses") {
+        format!("{sense} {values} ({} {})", c.operator, c.key)
+    } else {
+        format!("{sense} ({plain})")
+    };
+    cut(&text, 300)
 }
 
-fn conditions(list: &[Condition]) -> String {
+pub(super) fn conditions(list: &[Condition]) -> String {
     let mut out = String::new();
     for c in list {
         join(&mut out, &words(c));
@@ -418,7 +479,8 @@ fn conditions(list: &[Condition]) -> String {
     out
 }
 
-fn join(text: &mut String, more: &str) {
+/// Adds a condition in words to others.
+pub fn join(text: &mut String, more: &str) {
     if !text.is_empty() && !more.is_empty() {
         text.push_str("; ");
     }

@@ -8,6 +8,7 @@
 
 mod lines;
 pub mod people;
+pub mod rights;
 pub mod roles;
 pub mod template;
 
@@ -20,6 +21,7 @@ use crate::aws::arn::{Arn, Kind};
 use crate::aws::eks::{Cluster, Entry};
 use crate::evidence::Notes;
 use crate::kubernetes::aws_auth::AwsAuth;
+use people::People;
 use roles::{Roles, Status};
 use template::{INSTANCE, Template};
 
@@ -154,8 +156,29 @@ pub fn is_node_type(kind: &str) -> bool {
 }
 
 /// Whether an entry gives nothing because its principal is gone: `Some(why)`.
-pub fn dead(entry: &Entry, arn: &Arn, roles: &Roles, account: &str) -> Option<&'static str> {
-    if arn.kind != Kind::Role || arn.account != account {
+/// Of users that is known only where `people` were read.
+pub fn dead(
+    entry: &Entry,
+    arn: &Arn,
+    roles: &Roles,
+    people: Option<&People>,
+    account: &str,
+) -> Option<&'static str> {
+    if arn.account != account {
+        return None;
+    }
+    if let (Kind::User, Some(people)) = (arn.kind, people) {
+        return match people.user(arn) {
+            None => Some("the user does not exist"),
+            Some(user) => match (crate::text::seconds(&user.create_date), entry.created_at) {
+                (Some(user), Some(entry)) if user as f64 > entry => {
+                    Some("the user was deleted and made again after the entry")
+                }
+                _ => None,
+            },
+        };
+    }
+    if arn.kind != Kind::Role {
         return None;
     }
     match roles.get(arn).filter(|r| r.status == Status::Listed) {
@@ -176,6 +199,7 @@ impl Index {
         entries: &[EntryRead],
         aws_auth: Option<&AwsAuth>,
         roles: &mut Roles,
+        people: Option<&People>,
         notes: &mut Notes,
     ) -> Index {
         let mut index = Index {
@@ -204,7 +228,7 @@ impl Index {
                 }
             };
             let place = format!("access entry {}", read.arn);
-            if let Some(why) = dead(entry, &arn, roles, &cluster.account) {
+            if let Some(why) = dead(entry, &arn, roles, people, &cluster.account) {
                 notes.evidence(json!({"type": "dead-entry", "principal": read.arn, "reason": why, "username": entry.username, "groups": entry.kubernetes_groups}));
                 continue;
             }
@@ -219,9 +243,12 @@ impl Index {
                 notes.evidence(json!({"type": "unknown-entry-type", "principal": read.arn, "entry_type": entry.kind}));
             }
             match arn.kind {
-                Kind::Role if arn.account != cluster.account => {
+                _ if arn.account != cluster.account
+                    && (arn.kind == Kind::Role || people.is_some()) =>
+                {
                     notes.evidence(json!({"type": "unverified-entry", "principal": read.arn, "reason": "another account's principal cannot be checked"}));
                 }
+                Kind::User if people.is_some() => {}
                 Kind::Role => {}
                 _ => users += 1,
             }
@@ -298,6 +325,11 @@ impl Index {
             });
         }
         out
+    }
+
+    /// Every principal that is mapped, and whether as a node.
+    pub fn mapped(&self) -> impl Iterator<Item = (&Arn, bool)> {
+        self.mappings.iter().map(|m| (&m.arn, m.node))
     }
 
     /// The principals that authenticate with a user name.

@@ -3,12 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::aws::arn::Arn;
 use crate::aws::iam::{GroupAnswer, UserAnswer};
 
 /// Users and groups of the account, as far as they were read.
 #[derive(Debug, Default)]
 pub struct People {
     users: BTreeMap<String, UserAnswer>,
+    /// ARNs of users by their join keys.
+    keys: BTreeMap<String, String>,
     groups: BTreeMap<String, GroupAnswer>,
 }
 
@@ -18,6 +21,9 @@ impl People {
         let mut odd = Vec::new();
         for user in users {
             if arn_of(&user.arn, "user/") {
+                if let Some(arn) = Arn::parse(&user.arn) {
+                    self.keys.insert(arn.key(), user.arn.clone());
+                }
                 self.users.insert(user.arn.clone(), user);
             } else {
                 odd.push(user.arn);
@@ -31,6 +37,11 @@ impl People {
             }
         }
         odd
+    }
+
+    /// The user of an ARN, however it is spelt.
+    pub fn user(&self, arn: &Arn) -> Option<&UserAnswer> {
+        self.users.get(self.keys.get(&arn.key())?)
     }
 
     /// All users by their ARNs.

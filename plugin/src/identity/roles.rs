@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::aws::arn::{Arn, Kind};
-use crate::aws::iam::RoleAnswer;
+use crate::aws::iam::{RoleAnswer, Tag};
 use crate::aws::trust::Trust;
 use crate::text::{decode, seconds};
 
@@ -31,6 +31,10 @@ pub struct Role {
     pub status: Status,
     /// Its trust policy; an error says why it cannot be read.
     pub trust: Result<Trust, String>,
+    /// When it was used last, `Some("")` for never; `None` where that was not read.
+    pub last_used: Option<String>,
+    /// Its tags, where they were read.
+    pub tags: Vec<Tag>,
 }
 
 /// All roles, by join key.
@@ -56,6 +60,10 @@ impl Roles {
             created: answer.create_date,
             status: Status::Listed,
             trust,
+            last_used: answer
+                .role_last_used
+                .map(|used| used.last_used_date.unwrap_or_default()),
+            tags: answer.tags.member,
             arn,
         };
         self.rows.insert(role.arn.key(), role);
@@ -79,6 +87,8 @@ impl Roles {
             created: String::new(),
             status,
             trust: Ok(Trust::default()),
+            last_used: None,
+            tags: Vec::new(),
         });
         if row.status != Status::Listed && row.arn.path == "/" && arn.path != "/" {
             row.arn = arn.clone();

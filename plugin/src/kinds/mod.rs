@@ -15,9 +15,12 @@ pub use walk::{Walk, nothing};
 
 use serde_json::{Map, Value};
 
+use crate::aws::arn::Arn;
 use crate::bindings::{Entitlement, Grant, Object, ObjectId};
 use crate::evidence::{MAX_TEXT, Notes};
 use crate::kubernetes::Role;
+use crate::text::rfc3339;
+use crate::world::World;
 
 /// The rows of a kind; `None` for a kind that is not listed.
 pub fn objects(kind: &str, parent: Option<ObjectId>) -> Option<Box<dyn Walk<Object>>> {
@@ -110,6 +113,29 @@ fn entitlement(
         grantable_to: to.iter().map(|k| (*k).to_string()).collect(),
         attributes: vec![attribute("description", description)],
     }
+}
+
+/// Tags as a profile keeps them: not all where there are very many.
+fn tags<'a>(tags: impl Iterator<Item = (&'a String, &'a String)>) -> Value {
+    let short = |text: &str| crate::text::cut(text, 256);
+    let kept = tags.take(50);
+    let map: Map<String, Value> = kept.map(|(k, v)| (short(k), short(v).into())).collect();
+    Value::Object(map)
+}
+
+/// What is known of a principal's access entry: its age and its tags.
+fn entry(world: &World, arn: &Arn) -> Option<Value> {
+    let facts = world.entries.get(&arn.key())?;
+    let mut map = Map::new();
+    for (key, time) in [("created", facts.created), ("modified", facts.modified)] {
+        if let Some(time) = time {
+            map.insert(key.into(), rfc3339(time).into());
+        }
+    }
+    if !facts.tags.is_empty() {
+        map.insert("tags".into(), tags(facts.tags.iter()));
+    }
+    (!map.is_empty()).then_some(Value::Object(map))
 }
 
 /// Room that a profile may take; the contract allows 64 KiB.

@@ -7,13 +7,16 @@ use serde_json::{Map, Value, json};
 
 use super::walk::{Lazy, world};
 use super::{Walk, attribute, embedded, entitlement, id};
+use crate::aws::arn::Arn;
 use crate::aws::iam::{GroupAnswer, UserAnswer};
 use crate::bindings::{Entitlement, Grant, Object};
 use crate::evidence::{Certainty, Held, Holders, Path};
+use crate::world::World;
 
 pub fn users() -> Box<dyn Walk<Object>> {
     Lazy::boxed(world, |store| {
-        let rows: Vec<Object> = store.people.users().map(user).collect();
+        let world = store.world.as_deref();
+        let rows: Vec<Object> = store.people.users().map(|u| user(world, u)).collect();
         Box::new(rows.into_iter())
     })
 }
@@ -25,7 +28,7 @@ pub fn groups() -> Box<dyn Walk<Object>> {
     })
 }
 
-fn user(user: &UserAnswer) -> Object {
+fn user(world: Option<&World>, user: &UserAnswer) -> Object {
     let tags: Map<String, Value> = user
         .tags
         .member
@@ -38,6 +41,10 @@ fn user(user: &UserAnswer) -> Object {
         "aws_path": user.path, "aws_user_id": user.user_id, "aws_tags": tags,
         "create_date": user.create_date,
     })));
+    let entry = world.zip(Arn::parse(&user.arn));
+    if let Some(entry) = entry.and_then(|(world, arn)| super::entry(world, &arn)) {
+        whole.insert("access_entry".into(), entry);
+    }
     let mut attributes = embedded(&short);
     attributes.push(attribute("user-status", "enabled"));
     Object {

@@ -8,18 +8,19 @@ use super::{Walk, attribute, embedded, entitlement, id};
 use crate::bindings::{Entitlement, Grant, Object};
 use crate::evidence::Holders;
 use crate::identity::roles::{Role, Status};
+use crate::world::World;
 
 pub fn objects() -> Box<dyn Walk<Object>> {
     Lazy::boxed(world, |store| {
         let Some(world) = store.world.clone() else {
             return Box::new(std::iter::empty());
         };
-        let rows: Vec<Object> = world.roles.iter().map(row).collect();
+        let rows: Vec<Object> = world.roles.iter().map(|role| row(&world, role)).collect();
         Box::new(rows.into_iter())
     })
 }
 
-fn row(role: &Role) -> Object {
+fn row(world: &World, role: &Role) -> Object {
     let arn = role.arn.full();
     let mut short = Map::new();
     let mut put = |key: &str, value: Value| short.insert(key.into(), value);
@@ -42,6 +43,21 @@ fn row(role: &Role) -> Object {
             "people_behind".into(),
             "not available, Identity Center".into(),
         );
+    }
+    if let Some(last_used) = &role.last_used {
+        let words = if last_used.is_empty() {
+            "never"
+        } else {
+            last_used
+        };
+        profile.insert("last_used".into(), words.into());
+    }
+    if !role.tags.is_empty() {
+        let tags = role.tags.iter().map(|tag| (&tag.key, &tag.value));
+        profile.insert("tags".into(), super::tags(tags));
+    }
+    if let Some(entry) = super::entry(world, &role.arn) {
+        profile.insert("access_entry".into(), entry);
     }
     match &role.trust {
         Ok(trust) => {

@@ -118,7 +118,7 @@ pub fn entry<'a>(view: &View<'a>, arn: &Arn) -> Result<Own<'a>, Stop> {
             continue;
         };
         let account = &view.world.cluster.account;
-        if let Some(why) = dead(entry, &entry_arn, &view.world.roles, account) {
+        if let Some(why) = dead(entry, &entry_arn, &view.world.roles, None, account) {
             if !matches!(found, Own::Live(_)) {
                 found = Own::Dead(&read.arn, why);
             }

@@ -406,6 +406,8 @@ impl Reads {
             associations: self.associations.clone(),
             catalogue: self.catalogue.clone(),
             roles: std::mem::take(&mut self.roles),
+            people: None,
+            rights: None,
             pods: Vec::new(),
         };
         let mut world = World::build(parts, &mut Notes::default());
@@ -434,6 +436,7 @@ impl Reads {
             &self.entries,
             self.auth.as_ref(),
             &mut world.roles,
+            None,
             &mut Notes::default(),
         );
         Ok(true)

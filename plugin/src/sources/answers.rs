@@ -6,6 +6,7 @@ use crate::aws::eks::{Cluster, DescribeCluster};
 use crate::aws::iam;
 use crate::bindings::Error;
 use crate::identity::people::People;
+use crate::identity::rights::Rights;
 use crate::identity::roles::Roles;
 use crate::upstream::{
     Calls, Request, Response, account_details, eks, fault, kubernetes, list_roles, unreadable,
@@ -49,15 +50,26 @@ pub fn roles(
     Ok((next, odd))
 }
 
-/// The same with users and groups, in one pass over the account.
+/// The same with users, groups and everybody's policies, in one pass over the
+/// account.
 pub fn identities(
     token: Option<&str>,
     into: &mut Roles,
     people: &mut People,
+    rights: &mut Rights,
     calls: &mut Calls,
 ) -> Result<(Option<String>, Vec<String>), Error> {
     let request = account_details(token);
-    let page = iam::details(&calls.get(&request)?.body).map_err(|why| unreadable(&request, why))?;
+    let mut page =
+        iam::details(&calls.get(&request)?.body).map_err(|why| unreadable(&request, why))?;
+    let roles = page.role_detail_list.member.iter_mut();
+    roles.for_each(|role| rights.role(role));
+    let users = page.user_detail_list.member.iter_mut();
+    users.for_each(|user| rights.user(user));
+    let groups = page.group_detail_list.member.iter_mut();
+    groups.for_each(|group| rights.group(group));
+    let policies = page.policies.member.into_iter();
+    policies.for_each(|policy| rights.managed(policy));
     let mut odd = listed(page.role_detail_list, into);
     odd.extend(people.add(page.user_detail_list.member, page.group_detail_list.member));
     let next = following(&request, page.is_truncated, page.marker)?;

@@ -22,6 +22,7 @@ use crate::bindings::Error;
 use crate::evidence::Notes;
 use crate::identity::EntryRead;
 use crate::identity::people::People;
+use crate::identity::rights::Rights;
 use crate::identity::roles::Roles;
 use crate::kubernetes::aws_auth::{self, AwsAuth};
 use crate::kubernetes::list::{self, Cursor, Resource, Step};
@@ -98,6 +99,7 @@ pub struct Store {
     associations: BTreeMap<String, Vec<Association>>,
     iam: Roles,
     reading: People,
+    rights: Rights,
     pods: Vec<Pod>,
     cursor: Option<Cursor>,
     bindings: Bindings,
@@ -117,6 +119,7 @@ impl Store {
             people: Rc::default(),
             world: None,
             reading: People::default(),
+            rights: Rights::default(),
             stage: Stage::Cluster,
             token: None,
             cluster: None,
@@ -152,7 +155,19 @@ impl Store {
         self.notes.evidence(json!({
             "type": "cluster", "arn": cluster.arn, "authentication_mode": cluster.mode.name(),
             "kubernetes_version": cluster.version, "status": cluster.status, "issuer": cluster.issuer,
+            "endpoint_public": cluster.endpoint.public, "endpoint_private": cluster.endpoint.private,
+            "public_cidrs": cluster.endpoint.cidrs, "audit_log": cluster.audit_log,
         }));
+        self.notes.evidence(json!({
+            "type": "not-asked", "source": "OIDC identity providers of the cluster",
+            "reason": "this connector has no right that lists them; a name that only they can give is shown as a Kubernetes user or group",
+        }));
+        if !self.options.identities {
+            self.notes.evidence(json!({
+                "type": "not-asked", "source": "IAM policies",
+                "reason": "who may change access entries or take over a role is read with --identities aws",
+            }));
+        }
         self.cluster = Some(cluster.clone());
         Ok(cluster)
     }
@@ -258,7 +273,13 @@ impl Store {
             Stage::Roles => {
                 let token = self.token.as_deref();
                 let (next, odd) = if self.options.identities {
-                    answers::identities(token, &mut self.iam, &mut self.reading, calls)?
+                    answers::identities(
+                        token,
+                        &mut self.iam,
+                        &mut self.reading,
+                        &mut self.rights,
+                        calls,
+                    )?
                 } else {
                     answers::roles(token, &mut self.iam, calls)?
                 };
@@ -270,6 +291,7 @@ impl Store {
                 self.token = next;
                 if self.token.is_none() {
                     self.people = Rc::new(std::mem::take(&mut self.reading));
+                    self.rights.finish();
                     self.stage = Stage::PodList;
                 }
             }
@@ -356,6 +378,11 @@ impl Store {
                     associations: std::mem::take(&mut self.associations),
                     catalogue: std::mem::take(&mut self.catalogue),
                     roles: std::mem::take(&mut self.iam),
+                    people: self.options.identities.then(|| self.people.clone()),
+                    rights: self
+                        .options
+                        .identities
+                        .then(|| std::mem::take(&mut self.rights)),
                     pods: std::mem::take(&mut self.pods),
                 };
                 self.world = Some(Rc::new(World::build(parts, &mut self.notes)));

@@ -42,6 +42,10 @@ pub struct Cloud {
     pub iam: Vec<(String, String, String)>,
     /// `UserDetailList` and `GroupDetailList` as XML.
     pub people: String,
+    /// What `GetAccountAuthorizationDetails` says of a role besides, as XML by its ARN.
+    pub role_details: BTreeMap<String, String>,
+    /// Members of the cluster's answer that replace the ordinary ones.
+    pub cluster: Value,
     pub pods: Vec<Value>,
     pub page: usize,
     /// Answers that replace the ordinary one: `operation` and path substring.
@@ -77,6 +81,8 @@ impl Default for Cloud {
             associations: Vec::new(),
             iam: Vec::new(),
             people: String::new(),
+            role_details: BTreeMap::new(),
+            cluster: json!({}),
             pods: Vec::new(),
             page: 500,
             faults: Vec::new(),
@@ -240,10 +246,15 @@ impl Cloud {
             )
         };
         match parts.as_slice() {
-            ["clusters", "prod"] => ok(&json!({"cluster": {
+            ["clusters", "prod"] => {
+                let mut cluster = json!({
                 "name": "prod", "arn": format!("arn:{}:eks:eu-west-1:{ACCOUNT}:cluster/prod", self.partition), "version": "1.33", "status": self.status,
                 "accessConfig": {"authenticationMode": self.mode}, "identity": {"oidc": {"issuer": format!("https://{ISSUER}")}}, "createdAt": 1_705_000_000.1,
-            }})),
+                });
+                let more = self.cluster.as_object().cloned().unwrap_or_default();
+                cluster.as_object_mut().unwrap().extend(more);
+                ok(&json!({"cluster": cluster}))
+            }
             ["clusters", "prod", "access-entries"] => {
                 let all: Vec<String> = match query.get("associatedPolicyArn") {
                     None => self
@@ -306,7 +317,7 @@ impl Cloud {
             ("ListRoles", "Roles")
         } else {
             assert!(body.starts_with(
-                "Action=GetAccountAuthorizationDetails&Version=2010-05-08&MaxItems=1000&Filter.member.1=User&Filter.member.2=Role&Filter.member.3=Group"
+                "Action=GetAccountAuthorizationDetails&Version=2010-05-08&MaxItems=200&Filter.member.1=User&Filter.member.2=Role&Filter.member.3=Group&Filter.member.4=LocalManagedPolicy&Filter.member.5=AWSManagedPolicy"
             ));
             ("GetAccountAuthorizationDetails", "RoleDetailList")
         };
@@ -321,8 +332,9 @@ impl Cloud {
         for (arn, created, policy) in &self.iam[from..to] {
             let (path, name) = arn.split_once(":role").unwrap().1.rsplit_once('/').unwrap();
             xml.push_str(&format!(
-                "<member><Path>{path}/</Path><RoleName>{name}</RoleName><RoleId>AROA{name}</RoleId><Arn>{arn}</Arn><CreateDate>{created}</CreateDate><AssumeRolePolicyDocument>{}</AssumeRolePolicyDocument></member>",
-                encode(policy)
+                "<member><Path>{path}/</Path><RoleName>{name}</RoleName><RoleId>AROA{name}</RoleId><Arn>{arn}</Arn><CreateDate>{created}</CreateDate><AssumeRolePolicyDocument>{}</AssumeRolePolicyDocument>{}</member>",
+                encode(policy),
+                self.role_details.get(arn).filter(|_| roles != "Roles").map_or("", String::as_str),
             ));
         }
         xml.push_str(&format!("</{roles}>"));

@@ -18,6 +18,7 @@ mod identity;
 mod oracle;
 mod people;
 mod plan;
+mod rights;
 mod rows;
 mod rules;
 mod scale;

@@ -102,7 +102,7 @@ fn rule_25_deny_and_not_principal_subtract() {
     assert_eq!(meta["certainty"], "conditional");
     assert_eq!(
         meta["paths"][0]["conditions"],
-        "denied if BoolIfExists aws:MultiFactorAuthPresent = false"
+        "denied if without MFA (BoolIfExists aws:MultiFactorAuthPresent = false)"
     );
 }
 
@@ -125,7 +125,7 @@ fn rule_25_other_accounts_conditions_and_sessions() {
     assert_eq!(
         meta["paths"][0]["conditions"],
         format!(
-            "StringEquals sts:ExternalId = a or b; an identity policy in account {OTHER} must allow it too"
+            "with an external id (StringEquals sts:ExternalId = a or b); an identity policy in account {OTHER} must allow it too"
         )
     );
     assert_eq!(file.profile("role", &other)["external"], true);

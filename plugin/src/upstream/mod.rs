@@ -156,10 +156,12 @@ pub fn eks(operation: &'static str, path: &[&str], query: &[(&str, &str)]) -> Re
     }
 }
 
-/// A page of IAM's users, groups and roles.
+/// A page of IAM's users, groups, roles and policies. Policies make it long, so
+/// it is of fewer items than IAM would give.
 pub fn account_details(marker: Option<&str>) -> Request {
-    let mut body = "Action=GetAccountAuthorizationDetails&Version=2010-05-08&MaxItems=1000\
-                    &Filter.member.1=User&Filter.member.2=Role&Filter.member.3=Group"
+    let mut body = "Action=GetAccountAuthorizationDetails&Version=2010-05-08&MaxItems=200\
+                    &Filter.member.1=User&Filter.member.2=Role&Filter.member.3=Group\
+                    &Filter.member.4=LocalManagedPolicy&Filter.member.5=AWSManagedPolicy"
         .to_string();
     if let Some(marker) = marker {
         body.push_str("&Marker=");

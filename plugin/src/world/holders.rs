@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{IMPLIED_GROUPS, PolicyRow, World, is_platform, service_account_user};
 use crate::aws::arn::{Arn, Kind};
-use crate::aws::trust::{Pattern, Subjects};
+use crate::aws::trust::{Pattern, Subjects, Trust, join};
 use crate::evidence::{Certainty, Held, Holders, Path};
 use crate::identity::Hit;
+use crate::identity::rights::Key;
 use crate::identity::roles::{Role, Status};
 use crate::kubernetes::rbac::{Subject, SubjectKind};
 use crate::text::glob;
@@ -45,6 +46,14 @@ impl World {
         }
     }
 
+    /// Whether it is a user of this account of whom it is known that there is none.
+    fn is_gone(&self, arn: &Arn) -> bool {
+        let people = self.people.as_deref();
+        arn.kind == Kind::User
+            && arn.account == self.cluster.account
+            && people.is_some_and(|people| people.user(arn).is_none())
+    }
+
     fn held(&self, hit: &Hit, base: &Path) -> Held {
         let (kind, id) = self.principal(&hit.arn);
         let role = self.roles.get(&hit.arn);
@@ -71,6 +80,11 @@ impl World {
             certainty = Certainty::Latent;
             path.conditions =
                 "the role does not exist; one that is made with its name gets this".into();
+        }
+        if self.is_gone(&hit.arn) {
+            certainty = Certainty::Latent;
+            path.conditions =
+                "the user does not exist; one that is made with its name gets this".into();
         }
         Held {
             kind,
@@ -285,7 +299,8 @@ impl World {
             let gone = self
                 .roles
                 .get(&trusted.arn)
-                .is_some_and(|r| r.status == Status::Missing);
+                .is_some_and(|r| r.status == Status::Missing)
+                || self.is_gone(&trusted.arn);
             let mut certainty = if trusted.conditions.is_empty() {
                 Certainty::Certain
             } else {
@@ -311,6 +326,7 @@ impl World {
                 immutable: false,
             });
         }
+        self.delegated_holders(role, trust, out);
         let issuer = self.cluster.issuer.as_deref().unwrap_or_default();
         for federation in if issuer.is_empty() {
             Vec::new()
@@ -381,6 +397,50 @@ impl World {
             }
         }
         self.pod_holders(role, out);
+    }
+
+    /// Who may assume a role that leaves it to its account: whoever an identity
+    /// policy allows it. Never certain, because a service control policy may
+    /// forbid it.
+    fn delegated_holders(&self, role: &Role, trust: &Trust, out: &mut Holders) {
+        let Some(rights) = &self.rights else { return };
+        if role.arn.account != self.cluster.account
+            || trust.delegated(&role.arn.account, None).is_none()
+        {
+            return;
+        }
+        let arn = role.arn.full();
+        let named: BTreeSet<String> = trust
+            .trusted(&role.arn.account)
+            .into_iter()
+            .filter(|trusted| trusted.conditions.is_empty() && trusted.session.is_none())
+            .map(|trusted| trusted.arn.key())
+            .collect();
+        // A refusal in the trust policy is about users, so groups are taken apart.
+        let target = |_: &Key| vec![arn.clone()];
+        for (key, allowed) in rights.who("sts:AssumeRole", &target, trust.refuses()) {
+            let own = Arn::parse(&key.arn);
+            if key.arn == arn || own.as_ref().is_some_and(|own| named.contains(&own.key())) {
+                continue;
+            }
+            let Some(mut words) = trust.delegated(&role.arn.account, own.as_ref()) else {
+                continue;
+            };
+            join(&mut words, &allowed.conditions);
+            join(&mut words, "unless a service control policy forbids it");
+            out.add(Held {
+                kind: key.kind,
+                id: key.arn,
+                certainty: Certainty::Conditional,
+                path: Path {
+                    via: "identity-policy",
+                    mapping: allowed.by,
+                    conditions: words,
+                    ..Path::default()
+                },
+                immutable: false,
+            });
+        }
     }
 
     fn pod_holders(&self, role: &Role, out: &mut Holders) {

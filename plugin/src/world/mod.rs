@@ -5,6 +5,7 @@
 //! entitlement at a time, so memory follows the objects and not the grants.
 
 mod holders;
+mod powers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -16,6 +17,8 @@ use crate::aws::eks::{Association, Cluster, Mode, Pod, Policy};
 use crate::aws::policies;
 use crate::aws::trust::Subjects;
 use crate::evidence::{Certainty, Notes};
+use crate::identity::people::People;
+use crate::identity::rights::Rights;
 use crate::identity::roles::{Roles, Status};
 use crate::identity::{EntryRead, Index, dead, is_node_type};
 use crate::kubernetes::aws_auth::AwsAuth;
@@ -35,7 +38,21 @@ pub struct Parts {
     pub associations: BTreeMap<String, Vec<Association>>,
     pub catalogue: Vec<Policy>,
     pub roles: Roles,
+    /// IAM's users, where they were read.
+    pub people: Option<Rc<People>>,
+    /// IAM's policies, where they were read.
+    pub rights: Option<Rights>,
     pub pods: Vec<Pod>,
+}
+
+/// What is kept of a principal's access entry.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct EntryFacts {
+    /// Seconds since 1970.
+    pub created: Option<f64>,
+    pub modified: Option<f64>,
+    pub tags: BTreeMap<String, String>,
 }
 
 /// An access policy with whoever holds it.
@@ -79,6 +96,12 @@ pub struct World {
     pub index: Index,
     /// IAM's roles and those that are mentioned.
     pub roles: Roles,
+    /// IAM's users, where they were read.
+    pub people: Option<Rc<People>>,
+    /// IAM's policies, where they were read.
+    pub rights: Option<Rights>,
+    /// Access entries by the keys of their principals.
+    pub entries: BTreeMap<String, EntryFacts>,
     /// Access policies by name.
     pub policies: Vec<PolicyRow>,
     /// Pod Identity associations by the key of a role.
@@ -115,6 +138,7 @@ impl World {
             &parts.entries,
             parts.aws_auth.as_ref(),
             &mut parts.roles,
+            parts.people.as_deref(),
             notes,
         );
         let places = parts.namespaces.iter().map(String::as_str);
@@ -129,6 +153,9 @@ impl World {
             bindings: parts.bindings,
             index,
             roles: parts.roles,
+            people: parts.people,
+            rights: parts.rights,
+            entries: parts.entries.iter().filter_map(facts).collect(),
             pods: BTreeMap::new(),
             kube_groups: BTreeSet::new(),
             kube_users: BTreeSet::new(),
@@ -140,6 +167,9 @@ impl World {
         world.join_policies(&parts.catalogue, &parts.entries, parts.associations, notes);
         world.find_subjects(notes);
         world.find_workloads(notes);
+        if let Some(rights) = &world.rights {
+            powers::note(&world, rights, notes);
+        }
         world.has_masters = !world.index.group("system:masters").is_empty();
         if world.cluster.mode == Mode::ConfigMap {
             notes.evidence(json!({
@@ -323,7 +353,13 @@ impl World {
             };
             for association in list {
                 let gone = match &read.entry {
-                    Ok(entry) => dead(entry, &arn, &self.roles, &self.cluster.account),
+                    Ok(entry) => dead(
+                        entry,
+                        &arn,
+                        &self.roles,
+                        self.people.as_deref(),
+                        &self.cluster.account,
+                    ),
                     Err(_) => None,
                 };
                 let name = association
@@ -475,6 +511,16 @@ impl World {
         }
         self.ghosts.extend(ghosts);
     }
+}
+
+fn facts(read: &EntryRead) -> Option<(String, EntryFacts)> {
+    let entry = read.entry.as_ref().ok()?;
+    let facts = EntryFacts {
+        created: entry.created_at,
+        modified: entry.modified_at,
+        tags: entry.tags.clone(),
+    };
+    Some((Arn::parse(&read.arn)?.key(), facts))
 }
 
 /// `<namespace>/<name>` of a user name `system:serviceaccount:<namespace>:<name>`.

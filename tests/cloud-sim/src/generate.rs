@@ -223,6 +223,7 @@ fn plain_role() -> RoleSpec {
         allow: None,
         deny: Vec::new(),
         policy: None,
+        last_used: None,
         tags: std::collections::BTreeMap::new(),
     }
 }

@@ -295,7 +295,14 @@ fn role(role: &Role, full: bool) -> String {
         format!("<Description>{}</Description>\n", xml(&spec.description))
     };
     let more = if full {
-        format!("{}<RoleLastUsed/>\n", tags(&spec.tags))
+        let used = match &spec.last_used {
+            Some(time) => format!(
+                "<RoleLastUsed>\n<LastUsedDate>{}</LastUsedDate>\n</RoleLastUsed>\n",
+                xml(time)
+            ),
+            None => "<RoleLastUsed/>\n".to_owned(),
+        };
+        format!("{}{used}", tags(&spec.tags))
     } else {
         String::new()
     };
@@ -346,14 +353,29 @@ fn provider_arn(partition: &str, account: &str, issuer: &str) -> String {
     )
 }
 
-fn inline_policies(name: &str, allow: Option<&Vec<String>>, deny: &[String]) -> String {
-    let document = uri_encode(&World::document(allow, deny).to_string(), false);
+fn inline_policies(name: &str, document: &Value) -> String {
+    let document = uri_encode(&document.to_string(), false);
     format!(
         "<{name}>\n{}</{name}>\n<AttachedManagedPolicies/>\n",
         member(&format!(
             "<PolicyName>rights</PolicyName>\n<PolicyDocument>{document}</PolicyDocument>\n"
         ))
     )
+}
+
+/// The document that decides for an identity.
+fn deciding(policy: Option<&Value>, allow: Option<&Vec<String>>, deny: &[String]) -> Value {
+    let lists = || World::document(allow, deny);
+    let Some(policy) = policy else { return lists() };
+    // What is denied by name is denied besides.
+    let mut whole = policy.clone();
+    let denied = World::document(Some(&Vec::new()), deny);
+    if let (Some(Value::Array(own)), Some(Value::Array(more))) =
+        (whole.get_mut("Statement"), denied.get("Statement"))
+    {
+        own.extend(more.iter().cloned());
+    }
+    whole
 }
 
 fn details(
@@ -394,8 +416,12 @@ fn details(
                 (
                     "GroupDetailList",
                     format!(
-                        "{}<GroupPolicyList/>\n<AttachedManagedPolicies/>\n",
-                        group(caller, g)
+                        "{}{}",
+                        group(caller, g),
+                        match &g.policy {
+                            Some(policy) => inline_policies("GroupPolicyList", policy),
+                            None => "<GroupPolicyList/>\n<AttachedManagedPolicies/>\n".to_owned(),
+                        }
                     ),
                 ),
             ));
@@ -403,7 +429,10 @@ fn details(
     }
     if wants("Role") {
         for r in account.roles.values() {
-            let policies = inline_policies("RolePolicyList", r.spec.allow.as_ref(), &r.spec.deny);
+            let policies = inline_policies(
+                "RolePolicyList",
+                &deciding(r.spec.policy.as_ref(), r.spec.allow.as_ref(), &r.spec.deny),
+            );
             all.push((
                 format!("2{}", r.spec.name),
                 (
@@ -422,7 +451,10 @@ fn details(
             let groups: String = groups
                 .map(|g| format!("<member>{}</member>\n", xml(&g.name)))
                 .collect();
-            let policies = inline_policies("UserPolicyList", u.spec.allow.as_ref(), &u.spec.deny);
+            let policies = inline_policies(
+                "UserPolicyList",
+                &deciding(u.spec.policy.as_ref(), u.spec.allow.as_ref(), &u.spec.deny),
+            );
             let text = format!(
                 "{}<GroupList>\n{groups}</GroupList>\n{}{policies}",
                 user(u),

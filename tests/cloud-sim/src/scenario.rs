@@ -141,6 +141,9 @@ pub struct GroupSpec {
     /// Names of users.
     #[serde(default)]
     pub members: Vec<String>,
+    /// A policy document that its members have besides their own.
+    #[serde(default)]
+    pub policy: Option<Value>,
 }
 
 /// One IAM role.
@@ -172,6 +175,9 @@ pub struct RoleSpec {
     /// A policy document that decides in place of `allow`, with resources and conditions.
     #[serde(default)]
     pub policy: Option<Value>,
+    /// When it was used last, RFC 3339; never if absent.
+    #[serde(default)]
+    pub last_used: Option<String>,
     /// Tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,

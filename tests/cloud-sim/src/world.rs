@@ -481,13 +481,24 @@ impl World {
         if deny.iter().any(|p| action_matches(p, action)) {
             return Some(false);
         }
-        if let Some(document) = policy {
-            return policy::decide(document, action, resource, context);
+        let own = match policy {
+            Some(document) => policy::decide(document, action, resource, context),
+            None => allow
+                .as_ref()
+                .is_none_or(|list| list.iter().any(|p| action_matches(p, action)))
+                .then_some(true),
+        };
+        let groups = account
+            .groups
+            .values()
+            .filter(|group| principal.kind == "user" && group.members.contains(&principal.name));
+        let mut decided = vec![own];
+        let documents = groups.filter_map(|group| group.policy.as_ref());
+        decided.extend(documents.map(|d| policy::decide(d, action, resource, context)));
+        if decided.contains(&Some(false)) {
+            return Some(false);
         }
-        let allowed = allow
-            .as_ref()
-            .is_none_or(|list| list.iter().any(|p| action_matches(p, action)));
-        allowed.then_some(true)
+        decided.contains(&Some(true)).then_some(true)
     }
 
     /// Makes credentials of a session of a role.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::cli::output::plain;
 use crate::review::diff::Diff;
 use crate::review::findings::Finding;
-use crate::review::model::{Model, Realm, Sort};
+use crate::review::model::{About, Model, Realm, Sort};
 use crate::review::query::{Answer, Held, Holder};
 use crate::review::words;
 
@@ -32,7 +32,7 @@ pub(super) fn heading(model: &Model) -> String {
     let mut lines: Vec<String> = model.realms.iter().map(one).collect();
     lines.extend(
         model
-            .disagreements
+            .notes
             .iter()
             .map(|text| format!("note: {}", plain(text))),
     );
@@ -77,6 +77,14 @@ pub(super) fn principal(holder: &Holder, title: &str) -> String {
     let mut text = format!("{title} ({})\n", holder.id);
     if let Some(why) = &holder.people_behind {
         text.push_str(&format!("people behind it: {why}\n"));
+    }
+    let about = holder.about.as_ref().map_or_else(Vec::new, About::words);
+    let about: Vec<String> = about
+        .iter()
+        .map(|(key, word)| format!("{key} {word}"))
+        .collect();
+    if !about.is_empty() {
+        text.push_str(&format!("{}\n", about.join("; ")));
     }
     if holder.access.is_empty() {
         text.push_str("  has nothing that these files know of\n");

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Found;
 use super::catalog::{Look, RULES, Severity};
-use super::facts;
+use super::{facts, shadow};
 use crate::review::model::{Certainty, Grant, Id, Model, Sort};
 use crate::review::rules::{Given, Rule, Scope, Wish, gives, is_cluster_scoped};
 
@@ -19,6 +19,11 @@ pub(super) fn run(found: &mut Found<'_>) {
     let model = found.model;
     let roles = Roles::new(model);
     let strong = strong_accounts(model, &roles);
+    for (number, realm) in model.realms.iter().enumerate() {
+        let at = Id::try_from(number).unwrap_or(Id::MAX);
+        let more = shadow::run(found, &roles, at, realm);
+        found.shadow.extend(more);
+    }
     for grant in model.grants.iter().filter(|grant| !grant.derived) {
         rights(found, &roles, grant);
         everybody(found, &roles, grant);
@@ -35,14 +40,16 @@ pub(super) fn run(found: &mut Found<'_>) {
         facts::unread(found, realm);
         facts::before_entries(found, realm);
         facts::node_roles(found, realm);
+        facts::endpoint(found, realm);
     }
 }
 
 /// What each role allows, worked out once.
-struct Roles {
+pub(super) struct Roles {
     /// By node: places in [`RULES`] with what the role gives of them.
     gives: HashMap<Id, Vec<(usize, Vec<String>)>>,
-    all: HashSet<Id>,
+    /// Those that allow everything.
+    pub(super) all: HashSet<Id>,
     wild: HashMap<Id, String>,
     pods: HashSet<Id>,
     aws_auth: HashSet<Id>,
@@ -288,6 +295,9 @@ fn workloads(found: &mut Found<'_>, grant: &Grant) {
     });
     let mut given: Vec<String> = held.collect();
     given.sort();
+    if found.shadow.contains(&role) {
+        given.insert(0, "can make itself administrator".to_owned());
+    }
     if !given.is_empty() {
         let more = given.len().saturating_sub(3);
         given.truncate(3);
@@ -312,9 +322,12 @@ fn waiting(found: &mut Found<'_>, grant: &Grant) {
         return;
     };
     let what = model.what(grant.entitlement);
-    if grant.certainty == Certainty::Latent {
+    let pattern = matches!(scope, Scope::Pattern(_));
+    if grant.certainty == Certainty::Latent && pattern {
+        found.grant("unused-pattern", Severity::Low, grant, &what);
+    } else if grant.certainty == Certainty::Latent {
         found.grant("latent", Severity::Low, grant, &what);
-    } else if matches!(scope, Scope::Pattern(_)) {
+    } else if pattern {
         found.grant("pattern-scope", Severity::Low, grant, &what);
     }
 }

@@ -1,13 +1,14 @@
 //! Checks of what profiles and evidence say.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Found;
 use super::catalog::{Look, RULES, Severity};
 use super::checks::role_of;
-use crate::review::model::{Id, Realm, Sort};
+use crate::review::model::{Certainty, Facts, Id, Realm, Sort};
 
 /// What the profiles of roles and accounts say.
 pub(super) fn node_facts(found: &mut Found<'_>, id: Id) {
@@ -66,6 +67,14 @@ pub(super) fn node_facts(found: &mut Found<'_>, id: Id) {
             }
         }
     }
+    if let Some(place) = held().find_map(|grant| {
+        let (role, _) = role_of(model, grant)?;
+        (grant.certainty != Certainty::Latent).then_some(model.realm(role)?)
+    }) && let Some(why) = unused(facts, &place.ended)
+    {
+        let subject = crate::review::words::who(model, id);
+        found.fact("unused-role", Severity::Low, &place.name, &subject, &why);
+    }
     if facts.disabled && node.sort == Sort::Person {
         for grant in held() {
             let what = format!("its account is disabled: {}", model.what(grant.entitlement));
@@ -94,6 +103,79 @@ pub(super) fn node_facts(found: &mut Found<'_>, id: Id) {
             &place,
             &model.short(id),
             why,
+        );
+    }
+}
+
+/// Days after which a role with access counts as unused.
+const UNUSED: i64 = 90;
+
+/// Why a role counts as unused at a time, in words. IAM remembers 400 days.
+fn unused(facts: &Facts, now: &str) -> Option<String> {
+    let about = facts.about.as_deref()?;
+    let days = |since: &str| -> Option<i64> {
+        let (since, now): (Timestamp, Timestamp) = (since.parse().ok()?, now.parse().ok()?);
+        Some(now.duration_since(since).as_hours() / 24)
+    };
+    match about.last_used.as_str() {
+        "" => None,
+        "never" if days(&about.created)? >= UNUSED => Some(format!(
+            "made {}, and not used since, as far back as IAM remembers (400 days)",
+            day(&about.created)
+        )),
+        "never" => None,
+        last if days(last)? >= UNUSED => Some(format!("used last {}", day(last))),
+        _ => None,
+    }
+}
+
+fn day(time: &str) -> &str {
+    time.get(..10).unwrap_or(time)
+}
+
+/// From where the API server can be reached, and whether anybody will know.
+pub(super) fn endpoint(found: &mut Found<'_>, realm: &Realm) {
+    let told = |piece: &&Value| text(piece, "type") == "cluster";
+    let Some(piece) = realm.evidence.iter().find(told) else {
+        return;
+    };
+    let flag = |key: &str| piece.get(key).and_then(Value::as_bool);
+    if flag("endpoint_public") == Some(true) {
+        let cidrs = piece.get("public_cidrs").and_then(Value::as_array);
+        let cidrs: Vec<&str> = cidrs
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let whole: Vec<&str> = cidrs
+            .iter()
+            .copied()
+            .filter(|cidr| cidr.ends_with("/0"))
+            .collect();
+        if cidrs.is_empty() || !whole.is_empty() {
+            let from = if whole.is_empty() {
+                "everywhere".to_owned()
+            } else {
+                whole.join(", ")
+            };
+            let what = format!("public, from {from}");
+            found.fact(
+                "open-endpoint",
+                Severity::Medium,
+                &realm.name,
+                "API server",
+                &what,
+            );
+        }
+    }
+    if flag("audit_log") == Some(false) {
+        let what = "the control plane's audit log is not kept";
+        found.fact(
+            "no-audit-log",
+            Severity::Medium,
+            &realm.name,
+            "audit log",
+            what,
         );
     }
 }
@@ -162,7 +244,7 @@ pub(super) fn evidence(found: &mut Found<'_>, realm: &Realm) {
 }
 
 pub(super) fn unread(found: &mut Found<'_>, realm: &Realm) {
-    for one in &realm.unread {
+    for one in realm.unread.iter().chain(&realm.beyond) {
         let (what, why) = one
             .split_once(": ")
             .unwrap_or((one, "it could not be read"));
@@ -180,13 +262,14 @@ pub(super) fn unread(found: &mut Found<'_>, realm: &Realm) {
     }
 }
 
-/// What a move to access entries would lose.
+/// What a move to access entries would lose, and what it asks to be made first.
 pub(super) fn before_entries(found: &mut Found<'_>, realm: &Realm) {
     if realm.mode == "API" || realm.mode.is_empty() {
         return;
     }
     let model = found.model;
     let mut lost: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut moves: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     for grant in &model.grants {
         let place = model
             .entitlement(grant.entitlement)
@@ -210,19 +293,40 @@ pub(super) fn before_entries(found: &mut Found<'_>, realm: &Realm) {
                 "aws-auth" if who.ends_with(":root") => {
                     format!("{mapping}: an entry cannot be of an account's root")
                 }
+                "aws-auth" => {
+                    let who = crate::review::words::who(model, grant.principal);
+                    let groups = moves.entry((who, mapping.to_owned())).or_default();
+                    groups.extend((!group.is_empty()).then(|| group.to_owned()));
+                    continue;
+                }
                 _ => continue,
             };
             lost.insert((crate::review::words::who(model, grant.principal), why));
         }
     }
-    for (who, why) in lost {
-        found.fact(
-            "before-access-entries",
-            Severity::Medium,
-            &realm.name,
-            &who,
-            &why,
+    let nodes = realm.evidence.iter().filter(|piece| {
+        text(piece, "type") == "node-mapping" && text(piece, "mapping").starts_with("map")
+    });
+    for piece in nodes {
+        let why = format!(
+            "{}: nodes need an entry of their type; EKS makes it for managed nodes and Fargate only",
+            text(piece, "mapping")
         );
+        lost.insert((text(piece, "principal").to_owned(), why));
+    }
+    let rule = "before-access-entries";
+    for (who, why) in lost {
+        found.fact(rule, Severity::Medium, &realm.name, &who, &why);
+    }
+    for ((who, mapping), groups) in moves {
+        let groups: Vec<String> = groups.into_iter().collect();
+        let with = if groups.is_empty() {
+            "its user name".to_owned()
+        } else {
+            format!("groups {}", groups.join(", "))
+        };
+        let what = format!("{mapping} stops to count: an entry with {with} takes its place");
+        found.fact(rule, Severity::Low, &realm.name, &who, &what);
     }
 }
 

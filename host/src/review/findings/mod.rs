@@ -7,13 +7,14 @@
 mod catalog;
 mod checks;
 mod facts;
+mod shadow;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests;
 
 pub use catalog::{RULES, Rule, Severity};
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -98,6 +99,7 @@ pub(super) fn with_grants(model: &Model) -> (Vec<Finding>, Worst) {
         items: BTreeMap::new(),
         behind: HashMap::new(),
         worst: HashMap::new(),
+        shadow: HashSet::new(),
     };
     checks::run(&mut found);
     let worst = found.worst;
@@ -146,6 +148,8 @@ struct Found<'a> {
     items: BTreeMap<(usize, String), Vec<Item>>,
     behind: HashMap<Id, (Vec<String>, usize)>,
     worst: Worst,
+    /// Who could make himself an administrator of some cluster.
+    shadow: HashSet<Id>,
 }
 
 impl Found<'_> {

@@ -360,9 +360,11 @@ fn evidence_becomes_findings() {
     }
     let mut s = Sketch::cluster("prod");
     s.evidence(json!({"type": "unread", "source": "access policies", "reason": "not permitted"}))
+        .evidence(json!({"type": "not-asked", "source": "IAM policies", "reason": "nobody asked"}))
         .evidence(json!({"type": "snapshot", "point_in_time": false}));
     let found = items(&s, "not-read");
-    assert_eq!(found.len(), 2);
+    assert_eq!(found.len(), 3);
+    assert!(found.contains(&"info IAM policies: nobody asked".to_owned()));
     assert!(
         found.contains(&"info access policies: not permitted".to_owned()),
         "{found:?}"
@@ -452,6 +454,332 @@ fn what_waits_and_what_grows() {
         items(&s, "latent"),
         ["low role deploy: AmazonEKSViewPolicy in namespace gone"]
     );
+    s.bind_role(
+        ("access_policy", &arn),
+        "assigned:old-*",
+        &iam("deploy"),
+        json!({"certainty": "latent", "paths": [{"via": "access-policy", "conditions": "no namespace matches"}]}),
+    );
+    assert_eq!(
+        items(&s, "unused-pattern"),
+        ["low role deploy: AmazonEKSViewPolicy in namespaces old-*"]
+    );
+    assert_eq!(items(&s, "pattern-scope").len(), 1);
+    assert_eq!(items(&s, "latent").len(), 1);
+}
+
+/// What the connector keeps of an IAM policy: actions, and what they are on.
+fn iam_rights(kind: &str, principal: &str, conditions: &str, does: Value) -> Value {
+    let does: Vec<Value> = does
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(action, on)| match on {
+            Value::Array(targets) => {
+                json!({"action": action, "on": "these", "targets": targets, "count": targets.len()})
+            }
+            on => json!({"action": action, "on": on}),
+        })
+        .collect();
+    json!({"type": "iam-rights", "kind": kind, "principal": principal,
+        "rights": [{"by": "policy P, statement 1", "conditions": conditions, "does": does}]})
+}
+
+/// A cluster of which `admin` has everything and `reader` something, and a
+/// principal with rights in IAM.
+fn town(kind: &str, principal: &str, conditions: &str, does: Value) -> Sketch {
+    let mut s = Sketch::cluster("prod");
+    let everything = json!({"rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]});
+    s.row("role", &iam("admin"), json!({}))
+        .row("role", &iam("reader"), json!({}))
+        .row("role", &iam("ci"), json!({}))
+        .row("iam_user", &user("bob"), json!({}))
+        .row("iam_user", &user("eve"), json!({}))
+        .row("group", GROUP, json!({}))
+        .row("cluster_role", "cluster-admin", everything)
+        .row("cluster_role", "view", json!({"rules": []}));
+    let entry = || certain(json!({"via": "access-entry"}));
+    s.bind_role(
+        ("cluster_role", "cluster-admin"),
+        "all:member",
+        &iam("admin"),
+        entry(),
+    )
+    .bind_role(
+        ("cluster_role", "view"),
+        "all:member",
+        &iam("reader"),
+        entry(),
+    )
+    .grant(
+        ("cluster_role", "view"),
+        "all:member",
+        ("iam_user", &user("eve")),
+        entry(),
+    )
+    .grant(
+        ("group", GROUP),
+        "member",
+        ("iam_user", &user("bob")),
+        json!({}),
+    );
+    s.evidence(iam_rights(kind, principal, conditions, does));
+    s
+}
+
+const GROUP: &str = "arn:aws:iam::111122223333:group/platform";
+
+#[test]
+fn who_makes_access_entries_makes_himself_administrator() {
+    let both = json!({"eks:CreateAccessEntry": "cluster", "eks:AssociateAccessPolicy": "entries"});
+    let s = town("group", GROUP, "", both.clone());
+    assert_eq!(
+        items(&s, "shadow-admin"),
+        [
+            "critical group platform: may give itself an access entry with AmazonEKSClusterAdminPolicy"
+        ]
+    );
+    let found = findings(&s.load());
+    let shadow = found.iter().find(|f| f.rule == "shadow-admin").unwrap();
+    assert_eq!(shadow.items[0].people, ["bob"]);
+    assert_eq!(
+        shadow.items[0].evidence,
+        "eks:AssociateAccessPolicy, eks:CreateAccessEntry by policy P, statement 1"
+    );
+    assert_eq!(shadow.items[0].certainty, Certainty::Certain);
+    assert!(items(&s, "change-access").is_empty());
+    // A condition makes it uncertain, and says why.
+    let s = town(
+        "iam_user",
+        &user("bob"),
+        "with MFA (Bool x = true)",
+        both.clone(),
+    );
+    let found = findings(&s.load());
+    let shadow = found.iter().find(|f| f.rule == "shadow-admin").unwrap();
+    assert_eq!(shadow.severity, Severity::High);
+    assert_eq!(shadow.items[0].certainty, Certainty::Conditional);
+    assert!(
+        shadow.items[0]
+            .evidence
+            .ends_with("(with MFA (Bool x = true))")
+    );
+    // An administrator would keep it this way.
+    let s = town("role", &iam("admin"), "", both.clone());
+    assert_eq!(items(&s, "shadow-admin").len(), 1);
+    assert!(items(&s, "shadow-admin")[0].starts_with("medium role admin"));
+    // Entries do not count in every mode.
+    let config_map = json!({"type": "cluster", "arn": "arn:aws:eks:eu-west-1:111122223333:cluster/x", "authentication_mode": "CONFIG_MAP"});
+    let mut s = town("iam_user", &user("bob"), "", both.clone());
+    s.evidence(config_map.clone());
+    assert!(items(&s, "shadow-admin").is_empty());
+    let mut all = both;
+    all["eks:UpdateClusterConfig"] = json!("cluster");
+    let mut s = town("iam_user", &user("bob"), "", all);
+    s.evidence(config_map);
+    assert_eq!(items(&s, "shadow-admin").len(), 1);
+}
+
+#[test]
+fn a_part_of_the_rights_is_a_part_of_the_way() {
+    let one = |kind: &str, who: &str, action: &str, on: &str, rule: &str| {
+        items(&town(kind, who, "", json!({action: on})), rule)
+    };
+    assert_eq!(
+        one(
+            "iam_user",
+            &user("eve"),
+            "eks:AssociateAccessPolicy",
+            "entries",
+            "shadow-admin"
+        ),
+        ["critical user eve: may give its own access entry AmazonEKSClusterAdminPolicy"]
+    );
+    for (action, on, expected) in [
+        (
+            "eks:AssociateAccessPolicy",
+            "entries",
+            "high user bob: may give AmazonEKSClusterAdminPolicy to whoever has an access entry",
+        ),
+        (
+            "eks:CreateAccessEntry",
+            "cluster",
+            "high user bob: may give itself an access entry with any group that is not of system:",
+        ),
+        (
+            "eks:UpdateAccessEntry",
+            "entries",
+            "high user bob: may put access entries into any group that is not of system:",
+        ),
+        (
+            "eks:AssociateIdentityProviderConfig",
+            "cluster",
+            "high user bob: may have an identity provider of its own name users and groups",
+        ),
+        (
+            "eks:UpdateClusterConfig",
+            "cluster",
+            "medium user bob: may change the authentication mode, the endpoint and the audit log",
+        ),
+        (
+            "eks:CreatePodIdentityAssociation",
+            "cluster",
+            "medium user bob: may give IAM roles to service accounts",
+        ),
+    ] {
+        assert_eq!(
+            one("iam_user", &user("bob"), action, on, "change-access"),
+            [expected]
+        );
+        assert!(one("iam_user", &user("bob"), action, on, "shadow-admin").is_empty());
+    }
+    assert_eq!(
+        one(
+            "iam_user",
+            &user("bob"),
+            "ssm:StartSession",
+            "instances",
+            "node-role"
+        ),
+        ["medium user bob: may run commands on machines of the account, nodes included"]
+    );
+}
+
+#[test]
+fn who_takes_over_an_administrator_is_one() {
+    let of = |does: Value, rule: &str| items(&town("iam_user", &user("bob"), "", does), rule);
+    assert_eq!(
+        of(
+            json!({"iam:UpdateAssumeRolePolicy": "every role"}),
+            "shadow-admin"
+        ),
+        [
+            "critical user bob: may let itself assume role admin, which is or can become an administrator"
+        ]
+    );
+    assert_eq!(
+        of(json!({"iam:PassRole": [iam("reader")]}), "take-over"),
+        ["high user bob: may start something as role reader"]
+    );
+    assert_eq!(
+        of(json!({"iam:CreateAccessKey": "every user"}), "take-over"),
+        ["high user bob: may make an access key of user eve"]
+    );
+    assert_eq!(
+        of(json!({"iam:PutUserPolicy": "itself"}), "shadow-admin"),
+        ["critical user bob: may give itself every right in IAM, and with it an access entry"]
+    );
+    assert_eq!(
+        of(
+            json!({"iam:AttachRolePolicy": [iam("reader")]}),
+            "take-over"
+        ),
+        ["medium user bob: may give role reader every right in IAM"]
+    );
+    let mut s = town(
+        "iam_user",
+        &user("bob"),
+        "",
+        json!({"iam:AttachRolePolicy": "every role"}),
+    );
+    s.grant(
+        ("role", &iam("ci")),
+        "assignment",
+        ("iam_user", &user("bob")),
+        certain(json!({"via": "trust"})),
+    );
+    assert_eq!(
+        items(&s, "shadow-admin"),
+        ["critical user bob: may give role ci, which it may assume, every right in IAM"]
+    );
+    // Through another who could: bob takes over ci, and ci makes entries.
+    let mut s = town(
+        "iam_user",
+        &user("bob"),
+        "",
+        json!({"iam:UpdateAssumeRolePolicy": [iam("ci")]}),
+    );
+    assert!(items(&s, "shadow-admin").is_empty());
+    s.evidence(iam_rights(
+        "role",
+        &iam("ci"),
+        "",
+        json!({"iam:PutRolePolicy": "itself"}),
+    ));
+    s.grant(
+        ("role", &iam("ci")),
+        "assignment",
+        ("service_account", "dev/ci"),
+        certain(json!({"via": "irsa"})),
+    );
+    assert_eq!(items(&s, "shadow-admin").len(), 2);
+    assert_eq!(
+        items(&s, "workload-to-cluster"),
+        ["high service account dev/ci: assume ci: can make itself administrator"]
+    );
+}
+
+#[test]
+fn the_api_server_from_everywhere_and_no_log_of_it() {
+    let with = |more: Value| {
+        let mut s = Sketch::default();
+        let mut piece = json!({"type": "cluster", "authentication_mode": "API", "arn": "arn:aws:eks:eu-west-1:111122223333:cluster/prod"});
+        piece
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        s.evidence(piece);
+        s
+    };
+    let open = with(
+        json!({"endpoint_public": true, "public_cidrs": ["10.0.0.0/8", "::/0"], "audit_log": false}),
+    );
+    assert_eq!(
+        items(&open, "open-endpoint"),
+        ["medium API server: public, from ::/0"]
+    );
+    assert_eq!(items(&open, "no-audit-log").len(), 1);
+    let all = with(json!({"endpoint_public": true, "public_cidrs": []}));
+    assert_eq!(
+        items(&all, "open-endpoint"),
+        ["medium API server: public, from everywhere"]
+    );
+    for closed in [
+        json!({"endpoint_public": true, "public_cidrs": ["10.0.0.0/8"], "audit_log": true}),
+        json!({"endpoint_public": false, "public_cidrs": ["0.0.0.0/0"]}),
+        json!({}),
+    ] {
+        let s = with(closed);
+        assert!(items(&s, "open-endpoint").is_empty() && items(&s, "no-audit-log").is_empty());
+    }
+}
+
+#[test]
+fn roles_that_nobody_uses() {
+    // The sketch was read on 2026-01-02.
+    let with = |profile: Value| {
+        let mut s = company();
+        s.row("role", &iam("old"), profile).bind_role(
+            ("cluster_role", "view"),
+            "all:member",
+            &iam("old"),
+            certain(json!({"via": "access-entry"})),
+        );
+        items(&s, "unused-role")
+    };
+    assert_eq!(
+        with(json!({"create_date": "2020-01-01T00:00:00Z", "last_used": "2025-06-01T00:00:00Z"})),
+        ["low role old: used last 2025-06-01"]
+    );
+    let never = with(json!({"create_date": "2020-01-01T00:00:00Z", "last_used": "never"}));
+    assert!(never[0].starts_with("low role old: made 2020-01-01, and not used since"));
+    for used in [
+        json!({"create_date": "2020-01-01T00:00:00Z", "last_used": "2025-12-24T00:00:00Z"}),
+        json!({"create_date": "2025-12-24T00:00:00Z", "last_used": "never"}),
+        json!({"create_date": "2020-01-01T00:00:00Z"}),
+    ] {
+        assert!(with(used).is_empty());
+    }
 }
 
 #[test]
@@ -471,11 +799,21 @@ fn nodes_moves_and_disabled_people() {
             "all:member",
             ("iam_user", &user("bob")),
             certain(json!({"via": "aws-auth", "mapping": "mapUsers line 2", "group": "system:masters"})),
-        );
+        )
+        .row("cluster_role", "view", json!({"rules": []}))
+        .grant(
+            ("cluster_role", "view"),
+            "all:member",
+            ("iam_user", &user("eve")),
+            certain(json!({"via": "aws-auth", "mapping": "mapUsers line 5", "group": "devs"})),
+        )
+        .evidence(json!({"type": "node-mapping", "principal": iam("node"), "mapping": "mapRoles line 1"}));
     assert_eq!(
         items(&s, "before-access-entries"),
         [
-            "medium user bob: mapUsers line 2 gives the group system:masters, which an entry cannot give"
+            format!("medium {}: mapRoles line 1: nodes need an entry of their type; EKS makes it for managed nodes and Fargate only", iam("node")),
+            "medium user bob: mapUsers line 2 gives the group system:masters, which an entry cannot give".to_owned(),
+            "low user eve: mapUsers line 5 stops to count: an entry with groups devs takes its place".to_owned(),
         ]
     );
     let mut s = company();

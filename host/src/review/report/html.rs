@@ -305,12 +305,15 @@ fn read(model: &Model) -> String {
         for unread in &realm.unread {
             row("not read", unread);
         }
+        for beyond in &realm.beyond {
+            row("not asked for", beyond);
+        }
         for warning in &realm.warnings {
             row("warning", warning);
         }
         html.push_str("</dl>\n");
     }
-    for note in &model.disagreements {
+    for note in &model.notes {
         let _ = writeln!(html, "<p>{}</p>", escape(note));
     }
     let people = model
@@ -323,9 +326,8 @@ fn read(model: &Model) -> String {
     }
     let _ = writeln!(
         html,
-        "<p>Not looked at by any of this: rights in IAM policies such as eks:CreateAccessEntry, service control \
-         policies and permission boundaries, OIDC identity providers of the cluster, admission policies, network \
-         exposure of the endpoint. Rules of access policies are those that AWS published until {} (<code>{}</code>).</p>\n\
+        "<p>Not looked at by any of this: service control policies, session policies, rights in other accounts, OIDC \
+         identity providers of the cluster, admission policies, and IAM policies where they were not read. Rules of access policies are those that AWS published until {} (<code>{}</code>).</p>\n\
          </section>",
         super::super::policies::AS_OF,
         super::super::policies::SOURCE,

@@ -75,7 +75,7 @@ pub fn json(model: &Model, review: &Review, out: &mut impl io::Write) -> io::Res
         out,
         "{{\"version\":1,\n\"read\":{},\n\"notes\":{},\n\"totals\":{},\n\"findings\":{},\n\"principals\":[",
         text_of(&model.realms)?,
-        text_of(&model.disagreements)?,
+        text_of(&model.notes)?,
         text_of(&review.totals)?,
         text_of(&review.findings)?,
     )?;

@@ -4,18 +4,24 @@
 //! name a principal that another one lists. Of two rows of one principal the
 //! one that says more stays, and what they disagree on is told.
 
+mod facts;
+mod folder;
+mod realm;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::model::{
     Certainty, Entitlement, Expansion, Facts, Grant, Id, Index, Model, Node, Realm, Sort, Way, at,
-    known_rules, scope,
+    scope,
 };
 use super::paths;
 use crate::c1z::{Error, FileOptions, Reader, View, annotations, pb};
 use crate::sync::EVIDENCE_ASSET;
+use facts::{facts, is_global, sort};
+pub use folder::expand;
 
 /// Why files could not be read together.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +40,26 @@ pub enum LoadError {
     #[error("{path} holds no finished sync")]
     Empty {
         /// The file.
+        path: PathBuf,
+    },
+    /// A folder could not be read.
+    #[error("the folder {path} cannot be read: {error}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A folder without access files.
+    #[error("the folder {path} holds no access file")]
+    NoFiles {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder where a file is asked for.
+    #[error("{path} is a folder")]
+    IsFolder {
+        /// The folder.
         path: PathBuf,
     },
     /// Two files are of one cluster, which would count everything twice.
@@ -55,6 +81,8 @@ pub struct Source {
     pub path: PathBuf,
     /// The sync; the newest full one where it is not said.
     pub sync: Option<String>,
+    /// It was found in a folder: one that cannot be read is left out with a note.
+    pub found: bool,
 }
 
 impl From<&Path> for Source {
@@ -62,9 +90,14 @@ impl From<&Path> for Source {
         Source {
             path: path.to_owned(),
             sync: None,
+            found: false,
         }
     }
 }
+
+/// Files that stay open between their rows and their grants; with more of
+/// them each is opened again, because a process may not open any number.
+const OPEN: usize = 32;
 
 /// Reads files together.
 ///
@@ -72,34 +105,56 @@ impl From<&Path> for Source {
 /// One is missing, damaged, empty or of the same cluster as another.
 pub fn load(sources: &[Source], options: &FileOptions) -> Result<Model, LoadError> {
     let mut loader = Loader::default();
-    let mut open = Vec::new();
+    let mut read = Vec::new();
     for source in sources {
-        if !source.path.is_file() {
-            return Err(LoadError::Missing {
-                path: source.path.clone(),
-            });
-        }
-        let reader = Reader::open(&source.path, options)?;
-        let view = match &source.sync {
-            Some(id) => reader.sync(id)?,
-            None => reader.latest()?,
+        let (reader, view) = match open(source, options) {
+            Ok(opened) => opened,
+            Err(error) if source.found => {
+                let path = source.path.display();
+                let note = format!("{path} was left out: {error}");
+                loader.model.notes.push(note);
+                continue;
+            }
+            Err(error) => return Err(error),
         };
-        if reader.syncs()?.is_empty() {
-            return Err(LoadError::Empty {
-                path: source.path.clone(),
-            });
-        }
         let realm = loader.realm(source, &reader, &view)?;
         loader.resources(&reader, &view, realm)?;
-        open.push((reader, view, realm));
+        let kept = (sources.len() <= OPEN).then_some((reader, view));
+        read.push((source, kept, realm));
     }
-    for (reader, view, realm) in &open {
-        loader.grants(reader, view, *realm)?;
+    if let ([], Some(first)) = (read.as_slice(), sources.first()) {
+        return Err(LoadError::Empty {
+            path: first.path.clone(),
+        });
     }
-    for (reader, view, realm) in &open {
-        loader.names(reader, view, *realm)?;
+    for (source, kept, realm) in read {
+        let (reader, view) = match kept {
+            Some(kept) => kept,
+            None => open(source, options)?,
+        };
+        loader.grants(&reader, &view, realm)?;
+        loader.names(&reader, &view, realm)?;
     }
     Ok(loader.finish())
+}
+
+fn open(source: &Source, options: &FileOptions) -> Result<(Reader, View), LoadError> {
+    let path = source.path.clone();
+    if path.is_dir() {
+        return Err(LoadError::IsFolder { path });
+    }
+    if !path.is_file() {
+        return Err(LoadError::Missing { path });
+    }
+    let reader = Reader::open(&path, options)?;
+    let view = match &source.sync {
+        Some(id) => reader.sync(id)?,
+        None => reader.latest()?,
+    };
+    if reader.syncs()?.is_empty() {
+        return Err(LoadError::Empty { path });
+    }
+    Ok((reader, view))
 }
 
 #[derive(Default)]
@@ -138,7 +193,7 @@ impl Loader {
             if asset.id == EVIDENCE_ASSET
                 && let Ok(Value::Object(evidence)) = serde_json::from_slice(&asset.data)
             {
-                describe(&mut realm, evidence);
+                realm::describe(&mut realm, evidence);
             }
         }
         let other = |known: &&Realm| !known.cluster.is_empty() && known.cluster == realm.cluster;
@@ -227,10 +282,10 @@ impl Loader {
                 .or((a.disabled != b.disabled).then_some("whether the account is enabled"));
             if let Some(what) = differs {
                 self.disagreeing += 1;
-                if self.model.disagreements.len() < 20 {
+                if self.disagreeing <= 20 {
                     let who = self.model.id(known).to_owned();
                     let text = format!("{who}: files disagree on {what}; the first one counts");
-                    self.model.disagreements.push(text);
+                    self.model.notes.push(text);
                 }
             }
         }
@@ -421,9 +476,12 @@ impl Loader {
 
     fn finish(mut self) -> Model {
         let model = &mut self.model;
+        realm::tell_apart(&mut model.realms);
         if self.disagreeing > 20 {
             let more = self.disagreeing - 20;
-            model.disagreements.push(format!("and {more} more"));
+            model
+                .notes
+                .push(format!("files disagree on {more} more principals"));
         }
         let number = |n: usize| Id::try_from(n).unwrap_or(Id::MAX);
         let grants = model.grants.iter().enumerate();
@@ -453,150 +511,4 @@ impl Loader {
         paths::keep_unexplained(model);
         self.model
     }
-}
-
-/// Principals of AWS are the same in every file.
-fn is_global(kind: &str, id: &str) -> bool {
-    id.starts_with("arn:") && kind != "access_policy"
-}
-
-fn sort(kind: &str, id: &str, traits: &[i32], account: i32) -> Sort {
-    use pb::resource_type::Trait;
-    use pb::user_trait::AccountType;
-    let has = |wanted: Trait| traits.contains(&i32::from(wanted));
-    match kind {
-        "iam_user" | "sso_user" => Sort::Person,
-        "group" | "sso_group" => Sort::Group,
-        "role" if super::model::arn(id).is_some() => Sort::IamRole,
-        "service_account" => Sort::Workload,
-        "kube_group" | "kube_user" => Sort::StandIn,
-        "cluster_role" | "namespace_role" | "access_policy" => Sort::Role,
-        _ if has(Trait::User) => {
-            let program = [AccountType::Service, AccountType::System].map(i32::from);
-            if program.contains(&account) {
-                Sort::Workload
-            } else {
-                Sort::Person
-            }
-        }
-        _ if has(Trait::Group) => Sort::Group,
-        _ if has(Trait::Role) => Sort::Role,
-        _ => Sort::Other,
-    }
-}
-
-/// What a review needs of a row, and its account type.
-fn facts(row: &pb::Resource, kind: &str, id: &str) -> (Facts, i32) {
-    use pb::user_trait::status::Status;
-    let user = annotations::find::<pb::UserTrait>(&row.annotations);
-    let profile = user
-        .as_ref()
-        .and_then(|user| user.profile.clone())
-        .or_else(|| annotations::find::<pb::GroupTrait>(&row.annotations).and_then(|t| t.profile))
-        .or_else(|| annotations::find::<pb::RoleTrait>(&row.annotations).and_then(|t| t.profile))
-        .map(|profile| annotations::json(&profile))
-        .unwrap_or_default();
-    let text = |key: &str| profile.get(key).and_then(Value::as_str).map(str::to_owned);
-    let flag = |key: &str, wanted: bool| profile.get(key).and_then(Value::as_bool) == Some(wanted);
-    let mut facts = Facts {
-        rules_truncated: flag("rules_truncated", true),
-        missing: flag("exists", false),
-        external: flag("external", true),
-        bootstrap: profile
-            .get("labels")
-            .and_then(|labels| labels.get("kubernetes.io/bootstrapping"))
-            .is_some(),
-        people_behind: text("people_behind"),
-        service: text("service"),
-        ..Facts::default()
-    };
-    if matches!(kind, "cluster_role" | "namespace_role") {
-        let rules = profile.get("rules").filter(|rules| rules.is_array());
-        facts.rules = rules.and_then(|rules| serde_json::from_value(rules.clone()).ok());
-    }
-    if facts.rules.is_none()
-        && let Some(known) = known_rules(kind, id)
-    {
-        facts.rules_by_name = !known.published;
-        facts.rules = Some(known.rules);
-    }
-    if let Some(Value::Array(trusted)) = profile.get("trusted_by") {
-        let texts = trusted.iter().filter_map(Value::as_str);
-        facts.trusted_by = texts.map(str::to_owned).collect();
-    }
-    let mut account = 0;
-    if let Some(user) = user {
-        account = user.account_type;
-        let state = user.status.as_ref().map_or(0, |status| status.status);
-        facts.disabled = [Status::Disabled, Status::Deleted]
-            .map(i32::from)
-            .contains(&state);
-        let mails = user.emails.iter().map(|mail| mail.address.clone());
-        facts.logins = [user.login.clone()]
-            .into_iter()
-            .chain(user.login_aliases)
-            .chain(mails)
-            .collect();
-        for key in ["user_name", "username", "userName"] {
-            facts.logins.extend(text(key));
-        }
-        facts.logins.retain(|login| !login.is_empty());
-        facts.logins.sort();
-        facts.logins.dedup();
-    }
-    (facts, account)
-}
-
-/// What the evidence says of a sync.
-fn describe(realm: &mut Realm, mut evidence: Map<String, Value>) {
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
-    let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
-    realm.ended = text(evidence.get("ended"));
-    if let Some(plugin) = evidence.get("plugin") {
-        realm.writer = format!(
-            "{} {}",
-            text(plugin.get("name")),
-            text(plugin.get("version"))
-        );
-    }
-    for one in list(evidence.get("unread")) {
-        realm.unread.push(format!(
-            "{}: {}",
-            text(one.get("kind")),
-            text(one.get("message"))
-        ));
-    }
-    for one in list(evidence.get("warnings")) {
-        realm.warnings.push(text(one.get("message")));
-    }
-    let Some(Value::Array(found)) = evidence.remove("evidence") else {
-        return;
-    };
-    for piece in &found {
-        match text(piece.get("type")).as_str() {
-            "cluster" => {
-                realm.cluster = text(piece.get("arn"));
-                realm.mode = text(piece.get("authentication_mode"));
-                realm.account = realm
-                    .cluster
-                    .split(':')
-                    .nth(4)
-                    .unwrap_or_default()
-                    .to_owned();
-                if let Some(name) = realm.cluster.rsplit('/').next().filter(|n| !n.is_empty()) {
-                    name.clone_into(&mut realm.name);
-                }
-            }
-            "unread" => {
-                let (source, why) = (text(piece.get("source")), text(piece.get("reason")));
-                realm.unread.push(format!("{source}: {why}"));
-            }
-            "snapshot" => {
-                let whole = piece.get("point_in_time").and_then(Value::as_bool) == Some(true);
-                realm.consistent = Some(realm.consistent.unwrap_or(true) && whole);
-            }
-            _ => {}
-        }
-    }
-    realm.evidence = found;
 }
