@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(owners, OWNERS);
     }
 
-    const OWNERS: [u32; 12] = [0; 12];
+    const OWNERS: [u32; 12] = [1, 3, 5, 3, 5, 4, 4, 5, 1, 5, 5, 4];
 
     #[test]
     fn a_shard_is_written_as_people_count() {

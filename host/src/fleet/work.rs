@@ -79,12 +79,24 @@ impl Cancel {
             std::future::pending::<()>().await;
         }
     }
+}
 
-    /// Work that is dropped when it is told: for what writes nothing.
-    async fn unless<T>(&self, work: impl Future<Output = T>) -> Result<T, Failed> {
+/// What a sync heeds.
+#[derive(Debug, Clone)]
+pub(super) struct Orders {
+    /// Stop at the next edge.
+    pub(super) cancel: Cancel,
+    /// Do not begin any more; what has a place may go on.
+    pub(super) closing: Cancel,
+}
+
+impl Orders {
+    /// What comes before the sync has a place, and is dropped for either.
+    pub(super) async fn before<T>(&self, work: impl Future<Output = T>) -> Result<T, Failed> {
         tokio::select! {
             biased;
-            () = self.told() => Err(Failed::cancelled()),
+            () = self.cancel.told() => Err(Failed::cancelled()),
+            () = self.closing.told() => Err(Failed::cancelled()),
             value = work => Ok(value),
         }
     }
@@ -102,7 +114,7 @@ type Working = Pin<Box<dyn Future<Output = Result<Synced, Failed>> + Send>>;
 /// What syncs a cluster. Tests have one of their own.
 pub(super) trait Work: Send + Sync + 'static {
     /// Syncs it once. Leaves the access file as it was unless it went well.
-    fn sync(&self, cluster: Arc<Cluster>, cancel: Cancel) -> Working;
+    fn sync(&self, cluster: Arc<Cluster>, orders: Orders) -> Working;
 
     /// The configuration was read again; these are the clusters now.
     fn renew(&self, clusters: &[Arc<Cluster>]);
@@ -152,9 +164,9 @@ impl Syncs {
 }
 
 impl Work for Syncs {
-    fn sync(&self, cluster: Arc<Cluster>, cancel: Cancel) -> Working {
+    fn sync(&self, cluster: Arc<Cluster>, orders: Orders) -> Working {
         let inner = self.0.clone();
-        Box::pin(async move { inner.sync(&cluster, &cancel).await })
+        Box::pin(async move { inner.sync(&cluster, &orders).await })
     }
 
     fn renew(&self, clusters: &[Arc<Cluster>]) {
@@ -167,10 +179,10 @@ impl Work for Syncs {
 }
 
 impl Inner {
-    async fn sync(&self, cluster: &Cluster, cancel: &Cancel) -> Result<Synced, Failed> {
+    async fn sync(&self, cluster: &Cluster, orders: &Orders) -> Result<Synced, Failed> {
         folder(cluster)?;
         let plugin = self.plugins.get(&cluster.plugin, cluster.lock.as_deref());
-        let plugin = cancel.unless(plugin).await??;
+        let plugin = orders.before(plugin).await??;
         let job = settings::job(
             cluster,
             plugin,
@@ -179,13 +191,13 @@ impl Inner {
             self.http.clone(),
         )?;
 
-        let connecting = cancel
-            .unless(self.connecting.enter(&cluster.account))
+        let connecting = orders
+            .before(self.connecting.enter(&cluster.account))
             .await?;
-        let connection = cancel.unless(self.connect(cluster, &job)).await??;
+        let connection = orders.before(self.connect(cluster, &job)).await??;
         drop(connecting);
 
-        let _place = cancel.unless(self.places.enter(&cluster.account)).await?;
+        let _place = orders.before(self.places.enter(&cluster.account)).await?;
         let since = Timestamp::now();
         let mut watcher = Watcher {
             board: &self.board,
@@ -198,7 +210,7 @@ impl Inner {
         };
         watcher.show();
         let options = Options {
-            cancelled: cancel.flag.clone(),
+            cancelled: orders.cancel.flag.clone(),
             ..Options::default()
         };
         let file = FileOptions {

@@ -460,6 +460,7 @@ fn schedule(value: &Spanned<DeValue<'_>>, notes: &mut Notes) -> Option<Given<Sch
     let (every, jitter) = match value.get_ref() {
         DeValue::Table(table) => {
             let mut times = BTreeMap::new();
+            let mut bad = false;
             for (name, value) in table {
                 let Some(key) = keys::TIMES.iter().find(|key| key.name == name.get_ref()) else {
                     let known = keys::TIMES.iter().map(|key| key.name);
@@ -470,12 +471,15 @@ fn schedule(value: &Spanned<DeValue<'_>>, notes: &mut Notes) -> Option<Given<Sch
                         "`schedule`",
                         known,
                     );
+                    bad = true;
                     continue;
                 };
                 times.insert(key.name, time(key.name, value, notes)?);
             }
             let Some(every) = times.get("every").copied() else {
-                notes.add(at, "`schedule` does not say `every`: how often");
+                if !bad {
+                    notes.add(at, "`schedule` does not say `every`: how often");
+                }
                 return None;
             };
             (every, times.get("jitter").copied())
