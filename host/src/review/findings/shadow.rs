@@ -112,8 +112,14 @@ pub(super) fn run(found: &mut Found<'_>, roles: &Roles, at: Id, realm: &Realm) -
                 }
             }
         }
+        // Who reaches everything reaches the rest.
+        let whole = by_rule
+            .get("shadow-admin")
+            .is_some_and(|way| sure(way, rights));
         for (rule, way) in by_rule {
-            report(found, &shadow, realm, key, node, rights, rule, &way);
+            if !whole || !matches!(rule, "change-access" | "take-over") {
+                report(found, &shadow, realm, key, node, rights, rule, &way);
+            }
         }
     }
     shadow.strong
@@ -159,13 +165,7 @@ fn report(
     if !way.doubt.is_empty() {
         evidence.push(way.doubt.to_owned());
     }
-    // One action that is sure is enough where several do the same.
-    let sure = way.doubt.is_empty()
-        && way.actions.iter().all(|action| {
-            let mut own = used.iter().filter(|right| right.action == *action);
-            let any = own.clone().next().is_some();
-            !any || own.any(|right| right.conditions.is_empty())
-        });
+    let sure = sure(way, rights);
     let severity = match (way.severity, sure) {
         (Severity::Critical, false) => Severity::High,
         (severity, _) => severity,
@@ -200,6 +200,17 @@ fn report(
         platform: false,
     };
     found.put(rule, &realm.name, item);
+}
+
+/// Whether nothing that was read is in the way. One statement that is sure is
+/// enough where several allow the same action.
+fn sure(way: &Way, rights: &[Right]) -> bool {
+    way.doubt.is_empty()
+        && way.actions.iter().all(|action| {
+            let mut own = rights.iter().filter(|right| right.action == *action);
+            let any = own.clone().next().is_some();
+            !any || own.any(|right| right.conditions.is_empty())
+        })
 }
 
 fn text<'v>(value: &'v Value, key: &str) -> &'v str {

@@ -310,6 +310,14 @@
         others.length > 300 ? h("p", { class: "note" }, `and ${number(others.length - 300)} more`) : null] : null));
     place.focus();
   }
+  // The system's theme, or the one that is chosen; only the script can change it.
+  const themes = [["", "of the system"], ["light", "light"], ["dark", "dark"]];
+  const theme = h("select", { id: "theme", on: { change: () => {
+    if (theme.value) document.documentElement.dataset.theme = theme.value;
+    else delete document.documentElement.dataset.theme;
+  } } }, themes.map(([value, title]) => h("option", { value }, title)));
+  document.querySelector("nav").append(h("label", {}, "Theme ", theme));
+
   function route() {
     const match = /^#([pr])=(\d+)$/.exec(location.hash);
     if (!match) return;
