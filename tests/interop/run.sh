@@ -15,3 +15,6 @@ BATON_SIGNATURE_VECTORS=$vectors cargo test --quiet -p e2e --test signatures -- 
 
 echo "== ministack answers us"
 tests/interop/ministack.py cargo test --quiet -p e2e --test ministack -- --ignored
+
+echo "== prometheus_client reads our metrics"
+cargo test --quiet -p e2e --test serve -- --ignored the_python_client

@@ -232,7 +232,15 @@ impl Invocation {
         let wants_plugin = !version
             && !matches!(
                 name,
-                Some("plugin" | "audit" | "review" | "fleet" | "health-check" | "completion")
+                Some(
+                    "plugin"
+                        | "audit"
+                        | "review"
+                        | "fleet"
+                        | "serve"
+                        | "health-check"
+                        | "completion"
+                )
             );
         if name == Some("demo") && super::demo::proxied() {
             return super::demo::without_proxies(&args).map(Parsed::Printed);

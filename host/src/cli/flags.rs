@@ -206,7 +206,9 @@ pub(super) fn concerns(command: Option<&str>, heading: &str) -> bool {
         Some("check" | "permissions") => [CONNECTOR, AWS, CHANGES, GENERAL].contains(&heading),
         Some("grant" | "revoke") => ![SYNC, ONE_CHANGE].contains(&heading),
         Some("capabilities" | "config" | "demo") => [CONNECTOR, GENERAL].contains(&heading),
-        Some("plugin" | "audit" | "review" | "fleet" | "health-check") => heading == GENERAL,
+        Some("plugin" | "audit" | "review" | "fleet" | "serve" | "health-check") => {
+            heading == GENERAL
+        }
         Some("completion") => false,
         _ => true,
     }

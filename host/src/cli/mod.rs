@@ -126,6 +126,7 @@ async fn carry_out(
             let file = invocation.value("file").unwrap_or_default();
             review::run(&matches, &file, printer)
         }
+        command::Command::Serve(matches) => serve::serve(&invocation, &matches, printer).await,
         command::Command::HealthCheck(matches) => {
             serve::health_check(&matches, &invocation.environment, printer).await
         }

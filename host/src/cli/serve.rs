@@ -1,14 +1,23 @@
 //! `serve`: a fleet that is kept up to date, and `health-check`, its probe.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
+use jiff::{Span, SpanRelativeTo};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
-use super::args::Environment;
+use super::args::{self, Environment, Invocation};
 use super::exit::{CliError, Exit};
+use super::flags::variable;
+use super::fleet;
 use super::output::{Printer, plain};
-use crate::fleet::serve::{self, Endpoint, ListenError, ProbeError};
+use super::signals::Signals;
+use super::tree::reserved;
+use crate::fleet::Stopper;
+use crate::fleet::serve::{self, Bound, Endpoint, ListenError, ProbeError, ServeError, Serving};
 
 /// Where is listened, and where a probe asks.
 pub(super) const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8081));
@@ -18,6 +27,113 @@ fn listen(help: &'static str) -> Arg {
         .long("listen")
         .value_name("ADDRESS:PORT")
         .help(help)
+}
+
+/// `serve`.
+pub(super) fn command() -> Command {
+    let text = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    Command::new("serve")
+        .about("Keep a fleet up to date on schedule; answer probes, Prometheus and people")
+        .after_help(
+            "Each flag is also a variable: BATON_FLEET_FILE, BATON_LISTEN, BATON_GRACE. \
+             SIGHUP, and any change of the file, loads it again; SIGTERM ends it.",
+        )
+        .arg(fleet::file())
+        .args(fleet::shards())
+        .arg(listen(
+            "Where to answer; 0.0.0.0:8081 for all, port 0 for any [default: 127.0.0.1:8081]",
+        ))
+        .arg(text(
+            "grace",
+            "TIME",
+            "How long running syncs may go on after SIGTERM [default: 30s]",
+        ))
+}
+
+/// An argument of this command, or its variable, and how it is called.
+fn given(matches: &ArgMatches, environment: &Environment, name: &str) -> Option<(String, String)> {
+    if let Some(text) = matches.get_one::<String>(name) {
+        return Some((text.clone(), format!("--{name}")));
+    }
+    let variable = variable(name);
+    Some((environment.get(&variable)?.clone(), variable))
+}
+
+/// `30`, `30s`, `2m`.
+fn grace(matches: &ArgMatches, environment: &Environment) -> Result<Duration, CliError> {
+    let Some((text, name)) = given(matches, environment, "grace") else {
+        return Ok(Duration::from_secs(30));
+    };
+    let seconds = text.trim().parse().ok().map(Duration::from_secs);
+    let span = || {
+        let span: Span = text.trim().parse().ok()?;
+        let time = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+        Duration::try_from(time).ok()
+    };
+    seconds
+        .or_else(span)
+        .filter(|time| *time <= Duration::from_secs(24 * 60 * 60))
+        .ok_or_else(|| {
+            CliError::new(
+                Exit::Usage,
+                format!("{name} is no time up to a day: `{}`", plain(&text)),
+            )
+            .hint("write it as 30s or 2m")
+        })
+}
+
+/// Runs `serve`: until SIGTERM or Ctrl-C, which is a good end; at once at the
+/// second.
+pub(super) async fn serve(
+    invocation: &Invocation,
+    matches: &ArgMatches,
+    printer: Printer,
+) -> Result<Exit, CliError> {
+    let environment = &invocation.environment;
+    let signals = Signals::install();
+    let mut hangups = signal(SignalKind::hangup())
+        .map_err(|error| CliError::new(Exit::Failure, format!("cannot hear signals: {error}")))?;
+    let serving = Serving {
+        file: fleet::path(invocation),
+        shard: fleet::shard(matches, environment)?,
+        grace: grace(matches, environment)?,
+        listen: Bound::take(address(matches, environment)?)?,
+        sandbox: args::sandbox()?,
+        environment: environment.clone(),
+        reserved: reserved(),
+    };
+    let (stopper, reload) = (Stopper::new(), Arc::new(Notify::new()));
+    let work = serve::serve(serving, reload.clone(), stopper.stop());
+    let listening = async {
+        tokio::join!(
+            async {
+                while hangups.recv().await.is_some() {
+                    reload.notify_one();
+                }
+            },
+            async {
+                signals.reach(1).await;
+                stopper.end();
+                signals.reach(2).await;
+                stopper.end_now();
+            }
+        );
+        // What they say is heard by the work.
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        result = work => result.map_err(|error| failed(error, printer))?,
+        () = listening => {}
+    }
+    if signals.seen() > 1 {
+        return Err(CliError::new(
+            Exit::Interrupted,
+            "stopped at once; access files are as they were before",
+        ));
+    }
+    Ok(Exit::Success)
 }
 
 /// `health-check`.
@@ -48,12 +164,8 @@ pub(super) fn health_check_command() -> Command {
 
 /// Where to listen or to ask: the argument, the variable, the default.
 fn address(matches: &ArgMatches, environment: &Environment) -> Result<SocketAddr, CliError> {
-    let (text, name) = match matches.get_one::<String>("listen") {
-        Some(text) => (text, "--listen"),
-        None => match environment.get("BATON_LISTEN") {
-            Some(text) => (text, "BATON_LISTEN"),
-            None => return Ok(LISTEN),
-        },
+    let Some((text, name)) = given(matches, environment, "listen") else {
+        return Ok(LISTEN);
     };
     let local = text.replacen("localhost:", "127.0.0.1:", 1);
     local.parse().map_err(|_| {
@@ -63,7 +175,7 @@ fn address(matches: &ArgMatches, environment: &Environment) -> Result<SocketAddr
         };
         CliError::new(
             Exit::Usage,
-            format!("{name} is no address to listen on: `{}`", plain(text)),
+            format!("{name} is no address to listen on: `{}`", plain(&text)),
         )
         .hint(hint)
     })
@@ -111,6 +223,13 @@ pub(super) async fn health_check(
             None => status,
         },
     ))
+}
+
+fn failed(error: ServeError, printer: Printer) -> CliError {
+    match error {
+        ServeError::Configuration(mistakes) => fleet::refuse(&mistakes, printer),
+        ServeError::Thread(_) => CliError::new(Exit::Failure, error.to_string()),
+    }
 }
 
 impl From<ProbeError> for CliError {

@@ -56,6 +56,11 @@ impl Signals {
         }
     }
 
+    /// How many there were.
+    pub(super) fn seen(&self) -> u32 {
+        *self.seen.borrow()
+    }
+
     /// Returns at the first if nobody took them over by then.
     pub(super) async fn early(&self) {
         self.reach(1).await;

@@ -108,6 +108,7 @@ pub(super) fn command(descriptor: Option<&Descriptor>, shown: Option<&str>) -> C
             revoke(),
             audit(),
             super::review::command(),
+            super::serve::command(),
             super::serve::health_check_command(),
             super::fleet::command(),
             Command::new("capabilities")

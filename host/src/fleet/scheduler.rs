@@ -214,6 +214,15 @@ impl Scheduler {
         }
     }
 
+    /// Returns when of each plugin it is known whether it runs.
+    pub async fn warm(&self) {
+        let clusters = lock(&self.0.entries)
+            .values()
+            .map(|entry| entry.cluster.clone())
+            .collect();
+        self.0.work.warm(clusters).await;
+    }
+
     /// Keeps [`Scheduler::run`] from ending while more clusters may come.
     #[must_use]
     pub fn hold(&self) -> Hold {

@@ -118,6 +118,12 @@ pub(super) trait Work: Send + Sync + 'static {
 
     /// The configuration was read again; these are the clusters now.
     fn renew(&self, clusters: &[Arc<Cluster>]);
+
+    /// Does what is done once for many syncs. What fails is told when a
+    /// cluster needs it.
+    fn warm(&self, _clusters: Vec<Arc<Cluster>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// Syncs with the sandbox and over the network.
@@ -175,6 +181,19 @@ impl Work for Syncs {
             .map(|cluster| (cluster.plugin.clone(), cluster.lock.clone()))
             .collect();
         self.0.plugins.renew(&used);
+    }
+
+    fn warm(&self, clusters: Vec<Arc<Cluster>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let inner = self.0.clone();
+        Box::pin(async move {
+            let mut seen = std::collections::BTreeSet::new();
+            for cluster in clusters {
+                if seen.insert((cluster.plugin.clone(), cluster.lock.clone())) {
+                    let lock = cluster.lock.as_deref();
+                    let _ = inner.plugins.get(&cluster.plugin, lock).await;
+                }
+            }
+        })
     }
 }
 

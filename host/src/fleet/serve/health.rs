@@ -23,7 +23,8 @@ use super::state::{Standing, standing};
 use crate::fleet::board::Snapshot;
 
 /// How long the I/O threads may be busy before somebody should restart us.
-const STALLED: Duration = Duration::from_secs(120);
+/// A sync that packs a large file has one of them for minutes.
+const STALLED: Duration = Duration::from_secs(600);
 
 /// A question that a probe asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,9 +136,9 @@ impl Life {
         self.began.elapsed().saturating_sub(beat)
     }
 
-    /// It goes on to this.
+    /// It goes on to this; never back.
     pub fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
+        self.phase.fetch_max(phase as u8, Ordering::Relaxed);
     }
 
     pub(super) fn phase(&self) -> Phase {

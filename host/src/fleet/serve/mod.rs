@@ -10,9 +10,11 @@ mod listen;
 mod metrics;
 mod page;
 mod probe;
+mod run;
 mod state;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ use serde_json::Value;
 pub use health::{Endpoint, Life, Phase};
 pub use listen::{Bound, ListenError, Server};
 pub use probe::{ProbeError, Said, ask};
+pub use run::{ServeError, Serving, serve};
 
 use super::board::Board;
 

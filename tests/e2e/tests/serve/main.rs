@@ -9,4 +9,8 @@
 )]
 
 mod http;
+mod interop;
+mod life;
 mod page;
+mod reload;
+mod running;

@@ -254,9 +254,9 @@ fn a_process_that_runs_is_alive_whatever_its_clusters_do() {
 #[test]
 fn a_process_whose_threads_hang_is_not() {
     let mut site = site(vec![]);
-    site.life = Arc::new(Life::hanging_for(std::time::Duration::from_secs(119)));
+    site.life = Arc::new(Life::hanging_for(std::time::Duration::from_secs(599)));
     assert_eq!(get(&site, "/live").status, StatusCode::OK);
-    site.life = Arc::new(Life::hanging_for(std::time::Duration::from_secs(121)));
+    site.life = Arc::new(Life::hanging_for(std::time::Duration::from_secs(601)));
     let got = get(&site, "/live");
     assert_eq!(got.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(got.json()["status"], "stalled");
@@ -266,7 +266,8 @@ fn a_process_whose_threads_hang_is_not() {
 
 #[test]
 fn ready_is_between_the_start_and_the_end() {
-    let site = site(vec![]);
+    let mut site = site(vec![]);
+    site.life = Arc::new(Life::new());
     for (phase, status, word) in [
         (Phase::Starting, 503, "not_ready"),
         (Phase::Serving, 200, "ready"),
@@ -280,6 +281,9 @@ fn ready_is_between_the_start_and_the_end() {
         );
         assert_eq!(get(&site, "/live").status, StatusCode::OK);
     }
+    // What was still being compiled does not bring it back.
+    site.life.enter(Phase::Serving);
+    assert_eq!(get(&site, "/ready").status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[test]
