@@ -107,14 +107,26 @@ impl Fault {
     }
 }
 
+#[derive(Debug)]
+struct Active {
+    /// Bites for this cluster only.
+    cluster: Option<String>,
+    fault: Fault,
+    seen: u32,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    active: Vec<(Fault, u32)>,
+    active: Vec<Active>,
 }
 
 impl Faults {
-    pub(crate) fn add(&mut self, fault: Fault) {
-        self.active.push((fault, 0));
+    pub(crate) fn add(&mut self, cluster: Option<&str>, fault: Fault) {
+        self.active.push(Active {
+            cluster: cluster.map(str::to_owned),
+            fault,
+            seen: 0,
+        });
     }
 
     pub(crate) fn clear(&mut self) {
@@ -122,10 +134,15 @@ impl Faults {
     }
 
     /// The effects that this call meets.
-    pub(crate) fn meet(&mut self, operation: &str) -> Vec<Effect> {
+    pub(crate) fn meet(&mut self, operation: &str, cluster: Option<&str>) -> Vec<Effect> {
         let mut effects = Vec::new();
-        for (fault, seen) in &mut self.active {
-            if !glob(&fault.on, operation) {
+        for active in &mut self.active {
+            let Active {
+                cluster: only,
+                fault,
+                seen,
+            } = active;
+            if only.is_some() && only.as_deref() != cluster || !glob(&fault.on, operation) {
                 continue;
             }
             *seen += 1;

@@ -179,7 +179,8 @@ impl Shared {
         let in_flight = InFlight::enter(gauge);
         let operation = asked.operation();
         let number = self.write_down(front, &request, service, &operation);
-        let effects = self.faults().meet(&operation);
+        let cluster = self.about(front, &asked);
+        let effects = self.faults().meet(&operation, cluster.as_deref());
         for effect in &effects {
             if let Effect::Latency(millis) = effect {
                 tokio::time::sleep(Duration::from_millis(*millis)).await;
@@ -219,6 +220,18 @@ impl Shared {
         }
         drop(in_flight);
         reply
+    }
+
+    /// The name of the cluster that a request is about.
+    fn about(&self, front: &Front, asked: &Asked) -> Option<String> {
+        match (front, asked) {
+            (Front::Kubernetes(index), _) => {
+                let world = self.world();
+                world.clusters.get(*index).map(|c| c.spec.name.clone())
+            }
+            (Front::Aws, Asked::Aws(route)) => route.call.as_ref().map(|call| call.cluster.clone()),
+            (Front::Aws, _) => None,
+        }
     }
 
     fn dispatch(&self, front: &Front, request: &Request, asked: &Asked) -> (Reply, Option<String>) {

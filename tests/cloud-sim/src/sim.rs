@@ -63,7 +63,7 @@ impl Sim {
         scenario.check()?;
         let mut faults = Faults::default();
         for fault in scenario.faults.clone() {
-            faults.add(fault);
+            faults.add(None, fault);
         }
         let key = scenario
             .accounts
@@ -225,7 +225,12 @@ impl Sim {
 
     /// Adds a fault.
     pub fn inject(&self, fault: Fault) {
-        self.shared.faults().add(fault);
+        self.shared.faults().add(None, fault);
+    }
+
+    /// Adds a fault that bites only in calls to the API of one cluster, or to EKS about it.
+    pub fn inject_at(&self, cluster: &str, fault: Fault) {
+        self.shared.faults().add(Some(cluster), fault);
     }
 
     /// Removes every fault.

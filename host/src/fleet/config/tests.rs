@@ -1,6 +1,6 @@
 //! What a fleet file says, and everything that is wrong with one.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::path::Path;
 use std::time::Duration;
