@@ -131,7 +131,7 @@ fn header(model: &Model, review: &Review, title: &str) -> String {
         let name = severity.name();
         let _ = writeln!(
             html,
-            "<li class=\"tile {name}{}\"><a href=\"#{}\"><b>{}</b><span>{name}</span><small>{}</small></a></li>",
+            "<li class=\"tile {name}{}\"><a href=\"#{}\"><b>{}</b> <span>{name}</span> <small>{}</small></a></li>",
             if found.is_empty() { " none" } else { "" },
             if found.is_empty() {
                 "findings".to_owned()

@@ -143,7 +143,7 @@
         scope: "col", class: column.number ? "n" : null,
         "aria-sort": at === state.sorted ? (state.up ? "ascending" : "descending") : "none",
       }, h("button", { type: "button", on: { click: () => { state.up = at === state.sorted ? !state.up : !column.number; state.sorted = at; order(); draw(at); } } },
-        column.title + (at === state.sorted ? (state.up ? " \u25b4" : " \u25be") : ""))));
+        column.title, at === state.sorted ? h("span", { "aria-hidden": "true" }, state.up ? " \u25b4" : " \u25be") : null)));
       const body = shown.map((row) => h("tr", {}, columns.map((column) =>
         h("td", { class: column.number ? "n" : column.tight ? "tight" : null }, column.cell(row)))));
       const turn = (title, by, off) => h("button", { type: "button", disabled: off, on: { click: () => { state.page += by; draw(title); } } }, title);

@@ -1,6 +1,14 @@
 //! The page of a review in a real browser: it finds what the library finds,
 //! says nothing to the console, and opens a hundred thousand grants.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod devtools;
+mod keyboard;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
