@@ -63,6 +63,9 @@ const STARTS: [(&str, &str); 8] = [
     ("pods.eks.amazonaws.com", "eks:CreatePodIdentityAssociation"),
 ];
 
+/// What an action is asked about for somebody, as ARNs.
+type Targets<'a> = &'a dyn Fn(&Key) -> Vec<String>;
+
 struct Power {
     action: &'static str,
     /// `cluster`, `entries`, `itself`, `every role`, `every user`, `these`,
@@ -168,7 +171,7 @@ impl Powers<'_> {
         };
         let policies = |key: &Key| rights.own_policies(key, &account);
         let role = own("role");
-        let asked: [(&'static str, &dyn Fn(&Key) -> Vec<String>); 7] = [
+        let asked: [(&'static str, Targets); 7] = [
             ("iam:PutRolePolicy", &role),
             ("iam:AttachRolePolicy", &role),
             ("iam:PutUserPolicy", &user),
