@@ -144,6 +144,11 @@ async fn make(
     let result = work.await;
     display.finish();
     let done = result.map_err(|error| next_step(error, &job, &target))?;
+    if done.state == State::AlreadyRevoked
+        && let Some(error) = ids.still_inherited(&order.entitlement, &order.wish.principal)?
+    {
+        return Err(error);
+    }
     Ok(Made {
         order,
         done,

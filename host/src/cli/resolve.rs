@@ -7,6 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
+mod inherited;
+
 use super::command::Wanted;
 use super::exit::{CliError, Exit};
 use super::nearest::nearest;
@@ -143,7 +145,7 @@ impl Ids {
         };
         let row = row.grant;
         if is_inherited(&row) {
-            return Err(inherited(&row));
+            return Err(self.inherited(&row)?);
         }
         let entitlement = row.entitlement.map(|own| own.id).unwrap_or_default();
         let principal = row.principal.and_then(|principal| principal.id);
@@ -502,33 +504,6 @@ fn form(principal: Option<&str>, id: &str) -> bool {
             .is_some_and(|(space, name)| !space.is_empty() && !name.is_empty()),
         _ => false,
     }
-}
-
-/// A grant that is there through others only ends with those: a connector that
-/// is asked for it finds nothing to revoke.
-fn inherited(grant: &pb::Grant) -> CliError {
-    const SOURCES: usize = 3;
-    let principal = grant
-        .principal
-        .as_ref()
-        .and_then(|principal| principal.id.as_ref())
-        .map(|id| format!("{}:{}", id.resource_type, id.resource))
-        .unwrap_or_default();
-    let from: Vec<String> = grant
-        .sources
-        .iter()
-        .flat_map(|sources| sources.sources.keys())
-        .take(SOURCES)
-        .map(|source| format!("`{}`", plain(&format!("{source}:{principal}"))))
-        .collect();
-    CliError::new(
-        Exit::NotFound,
-        format!(
-            "`{}` is inherited: only what it comes from can be revoked",
-            plain(&grant.id)
-        ),
-    )
-    .hint(format!("it comes from {}", from.join(", ")))
 }
 
 #[cfg(test)]

@@ -89,11 +89,12 @@ fn file_of(cluster: Option<&str>) -> File {
     }
     let on_odd = entitlement(&odd, "namespace/all:member");
     let on_view = entitlement(&view, "dev:member");
+    let assignment = entitlement(&resource("role", DEV), "assignment");
     let two = resource("cluster_role", "two");
     writer.put_resource(&two).unwrap();
     let on_two = entitlement(&two, "member");
     let on_longer = entitlement(&two, "member:service_account:a/b");
-    for row in [&on_odd, &on_view, &on_two, &on_longer] {
+    for row in [&on_odd, &on_view, &assignment, &on_two, &on_longer] {
         writer.put_entitlement(row).unwrap();
     }
     writer
@@ -217,7 +218,10 @@ fn what_is_not_there_is_said_with_the_nearest() {
         "cluster_role:view:dev:member:iam_user:ana".into(),
     ));
     assert!(message.contains("is inherited"), "{message}");
-    let source = format!("it comes from `role:{DEV}:assignment:iam_user:ana`");
+    let source = format!(
+        "it comes from `role:{DEV}:assignment:iam_user:ana`, which ends it; \
+         or revoke `cluster_role:view:dev:member:role:{DEV}` from all who have it so"
+    );
     assert_eq!(hint, source);
     let (_, hint) = says(Wanted::Grant(
         "cluster_role:a:all:member:namespace/all:member".into(),
@@ -226,6 +230,27 @@ fn what_is_not_there_is_said_with_the_nearest() {
         hint.contains("it is an entitlement: add --principal"),
         "{hint}"
     );
+}
+
+#[test]
+fn what_somebody_has_through_others_is_not_called_revoked() {
+    let file = file();
+    let still = |kind: &str, id: &str| {
+        let principal = ObjectId {
+            kind: kind.to_owned(),
+            id: id.to_owned(),
+        };
+        file.ids
+            .still_inherited("cluster_role:view:dev:member", &principal)
+            .unwrap()
+    };
+    let error = still("iam_user", "ana").unwrap();
+    assert_eq!(error.exit, Exit::NotFound);
+    assert!(error.message.contains("is inherited"), "{}", error.message);
+    let hint = error.hint.unwrap();
+    assert!(hint.contains(&format!("`role:{DEV}:assignment:iam_user:ana`")));
+    assert!(still("iam_user", "eva").is_none());
+    assert!(still("role", DEV).is_none(), "it has it itself");
 }
 
 #[test]
