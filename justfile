@@ -57,6 +57,10 @@ reproducible: component
 interop: component
     tests/interop/run.sh
 
+# Manifests, chart and image: rendered, checked against Kubernetes' schemas
+test-deploy: component
+    tests/deploy/run.py
+
 # Benchmarks; figures are ratios and counts
 bench: component
     cargo bench -p baton-host --bench '*'
