@@ -212,11 +212,14 @@ impl Chosen {
             .collect()
     }
 
+    /// Each is shown by one shard, whether its ARN is known or not.
     fn broken(&self, broken: &[Broken]) -> Vec<Broken> {
         broken
             .iter()
-            .filter(|broken| {
-                self.named(&broken.id, &broken.name) || broken.rule && self.only.is_empty()
+            .filter(|broken| self.shard.keeps(broken.id.as_str()))
+            .filter(|broken| match broken.rule {
+                true => self.only.is_empty(),
+                false => self.named(&broken.id, &broken.name),
             })
             .cloned()
             .collect()

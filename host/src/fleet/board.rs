@@ -301,6 +301,12 @@ impl Totals {
             sum.errors += counts.errors;
             sum.bytes += counts.bytes;
         }
+        for (name, answers) in &stats.answers {
+            let sums = self.answers.entry(name.clone()).or_default();
+            for (status, count) in answers {
+                *sums.entry(*status).or_default() += count;
+            }
+        }
     }
 }
 

@@ -160,7 +160,8 @@ impl Discovery {
                     }
                     Err(failed) => {
                         failures.push((region.clone(), failed));
-                        known.get(&key).cloned().unwrap_or_default()
+                        let before = known.get(&key).cloned();
+                        before.unwrap_or_else(|| names_in(rule, &region))
                     }
                 };
                 for name in names {
@@ -200,6 +201,19 @@ impl Discovery {
         }
         found
     }
+}
+
+/// What earlier looks found in a region, another process's too.
+fn names_in(rule: &Rule, region: &str) -> Vec<String> {
+    found_in(rule.folder(), &rule.name)
+        .into_values()
+        .filter(|status| status.gone.is_none())
+        .filter_map(|status| {
+            let name = status.arn.rsplit_once('/')?.1.to_owned();
+            let cluster = rule.cluster(region, &name).ok()?;
+            (cluster.arn() == status.arn).then_some(name)
+        })
+        .collect()
 }
 
 /// Leaves a status file that says that a cluster was found.

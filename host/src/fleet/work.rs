@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::board::{Board, Good, Slots, State, SyncResult};
+use super::board::{Board, Good, Slots, State, SyncResult, Totals};
 use super::cluster::Cluster;
 use super::config::inside;
 use super::failed::Failed;
@@ -291,8 +291,7 @@ impl Inner {
         match answer {
             Ok(()) => Ok(connection),
             Err(failed) => {
-                self.board
-                    .count(|totals| totals.add_upstreams(&connection.upstreams.stats()));
+                self.board.count(|totals| asked(totals, &connection));
                 Err(failed)
             }
         }
@@ -301,13 +300,20 @@ impl Inner {
     fn count(&self, connection: &Connection, took: Duration, result: &Result<Outcome, Failed>) {
         self.board.count(|totals| {
             totals.durations.add(took);
-            totals.add_upstreams(&connection.upstreams.stats());
+            asked(totals, connection);
             if let Ok(outcome) = result {
                 totals.cpu_slices += outcome.sandbox_cpu_ms / 10;
                 totals.peak_memory = totals.peak_memory.max(outcome.sandbox_memory as u64);
             }
         });
     }
+}
+
+/// Adds what a task asked of its upstreams and for its credentials.
+fn asked(totals: &mut Totals, connection: &Connection) {
+    totals.add_upstreams(&connection.upstreams.stats());
+    let renewals = connection.session.renewals();
+    totals.token_refreshes += renewals.sessions + renewals.tokens;
 }
 
 /// Makes the folder of the access file, and never outside of the output folder.

@@ -542,6 +542,23 @@ fn a_file_that_is_not_there_or_endless_is_one_sentence() {
     assert!(error.to_string().contains("larger than 8 MiB"), "{error}");
 }
 
+#[test]
+fn the_documented_file_is_a_good_one_and_every_key_is_documented() {
+    let page = include_str!("../../../../docs/fleet.md");
+    let text = page.split("```toml\n").nth(1).unwrap();
+    let text = text.split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("baton.lock"), "version = 1\n").unwrap();
+    let config = Config::parse(&folder.path().join("fleet.toml"), text.to_owned()).unwrap();
+    assert_eq!(config.mistakes(), []);
+    assert_eq!(config.warnings, []);
+    assert_eq!((config.clusters.len(), config.rules.len()), (2, 1));
+    for key in keys::CLUSTER.iter().chain(keys::RULE).chain(keys::DEFAULTS) {
+        let cell = format!("| `{}` |", key.name);
+        assert!(page.contains(&cell), "{} is not documented", key.name);
+    }
+}
+
 /// With `UPDATE_DOCS=1` it writes the file.
 #[test]
 fn the_schema_in_the_documentation_is_the_one_that_there_is() {

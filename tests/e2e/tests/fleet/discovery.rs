@@ -112,7 +112,6 @@ fn the_session_that_looks_is_narrowed_to_it() {
 fn a_region_that_does_not_answer_hides_nothing_else() {
     let town = town();
     town.fleet(&["sync"]).ok();
-    // The first look of each run that comes is at one region or the other.
     town.sim.inject(Fault::always(
         "eks:ListClusters",
         Effect::Answer {
@@ -125,6 +124,7 @@ fn a_region_that_does_not_answer_hides_nothing_else() {
     assert_eq!(run.code, Some(7), "{run:?}");
     let summary = run.json();
     assert_eq!(row(&summary, A, "listed")["result"], "good");
+    assert_eq!(summary["good"], 3, "and what was found earlier: {summary}");
     let failure = &summary["rules"][0]["last_failure"];
     assert!(
         failure["message"]
