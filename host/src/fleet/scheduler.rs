@@ -200,11 +200,14 @@ impl Scheduler {
                     entry
                 }
                 old => {
+                    let afresh = old
+                        .as_ref()
+                        .is_some_and(|old| reads_otherwise(&old.cluster, &cluster));
                     let old = old.map(|old| {
                         old.cancel.cancel();
                         old.task
                     });
-                    self.begin(cluster, status, old)
+                    self.begin(cluster, status, old, afresh)
                 }
             };
             entries.insert(id, entry);
@@ -236,6 +239,7 @@ impl Scheduler {
         cluster: Arc<Cluster>,
         status: StatusFile,
         old: Option<JoinHandle<()>>,
+        afresh: bool,
     ) -> Entry {
         let cancel = Arc::new(Canceller::new());
         let nudge = Arc::new(Notify::new());
@@ -245,6 +249,7 @@ impl Scheduler {
             cancel: cancel.listener(),
             nudge: nudge.clone(),
             status,
+            afresh,
         };
         let task = tokio::spawn(async move {
             if let Some(old) = old {
@@ -332,6 +337,17 @@ impl Scheduler {
     }
 }
 
+/// Whether a cluster is read in another way than before; its schedule and its
+/// limits change nothing of what it is.
+fn reads_otherwise(before: &Cluster, now: &Cluster) -> bool {
+    let before = Cluster {
+        schedule: now.schedule,
+        limits: now.limits.clone(),
+        ..before.clone()
+    };
+    before != *now
+}
+
 /// More clusters may come. Dropped: no more.
 pub struct Hold {
     _alive: Alive,
@@ -360,6 +376,8 @@ struct Actor {
     cancel: Cancel,
     nudge: Arc<Notify>,
     status: StatusFile,
+    /// What is there was read in another way than is wanted now.
+    afresh: bool,
 }
 
 /// What comes after a sync.
@@ -421,7 +439,7 @@ impl Actor {
             return None;
         }
         let good = self.status.last_good.as_ref()?;
-        if self.status.last_failure.is_some() || !self.cluster.output.is_file() {
+        if self.afresh || self.status.last_failure.is_some() || !self.cluster.output.is_file() {
             return None;
         }
         let age = Timestamp::now().duration_since(good.at);

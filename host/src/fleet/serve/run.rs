@@ -16,7 +16,7 @@ use super::health::{Life, Phase};
 use super::listen::Bound;
 use super::watch::Watch;
 use crate::fleet::board::{Board, ConfigurationState};
-use crate::fleet::cluster::Cluster;
+use crate::fleet::cluster::{Cluster, ClusterId};
 use crate::fleet::config::{Broken, Config, Mistakes};
 use crate::fleet::discover::{Discovery, Found};
 use crate::fleet::scheduler::{Scheduler, SchedulerOptions};
@@ -110,6 +110,7 @@ pub async fn serve(serving: Serving, reload: Arc<Notify>, stop: Stop) -> Result<
         board,
         life: life.clone(),
         watch,
+        plugins: Vec::new(),
     };
     tokio::select! {
         () = stop.wanted() => {}
@@ -131,6 +132,8 @@ struct Keeper {
     board: Arc<Board>,
     life: Arc<Life>,
     watch: Watch,
+    /// Which cluster runs which plugin.
+    plugins: Vec<(ClusterId, PathBuf)>,
 }
 
 impl Keeper {
@@ -153,17 +156,28 @@ impl Keeper {
                 found = &mut looking => {
                     self.replace(&config, found).await;
                     looking = self.look(&config, RULES);
-                    false
+                    None
                 }
-                () = reload.notified() => {
-                    self.watch.reloading();
-                    true
-                }
+                () = reload.notified() => Some(self.watch.reloading()),
                 _ = tick.tick() => self.watch.changed(),
             };
-            if read && let Some(new) = self.read() {
+            if let Some(others) = read
+                && let Some(new) = self.read()
+            {
                 config = Arc::new(new);
                 looking = self.take(&config).await;
+                self.begin_anew(&others);
+            }
+        }
+    }
+
+    /// Clusters whose plugin is another file now need not wait for their time
+    /// to run it, or to say that it is not approved.
+    fn begin_anew(&self, others: &[PathBuf]) {
+        for (id, plugin) in &self.plugins {
+            if others.contains(plugin) {
+                // One that is no longer there needs nothing.
+                let _ = self.scheduler.nudge(id);
             }
         }
     }
@@ -250,6 +264,10 @@ impl Keeper {
                 .into_iter()
                 .flatten()
         }));
+        self.plugins = clusters
+            .iter()
+            .map(|cluster| (cluster.id.clone(), cluster.plugin.clone()))
+            .collect();
         self.scheduler.replace_with(clusters, broken).await;
     }
 }

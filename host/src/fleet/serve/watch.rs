@@ -65,23 +65,31 @@ impl Watch {
         self.last = look;
     }
 
-    /// Whether it has changed since this last returned `true`, and is written.
-    pub(crate) fn changed(&mut self) -> bool {
+    /// Whether it has changed since this last said so, and is written; and
+    /// which of the files beside it are others now.
+    pub(crate) fn changed(&mut self) -> Option<Vec<PathBuf>> {
         let now = look(&self.file, &self.beside);
         let settled = now == self.last;
-        let changed = settled && now != self.loaded;
-        if changed {
-            self.loaded = now.clone();
-        }
         self.last = now;
-        changed
+        (settled && self.last != self.loaded).then(|| self.load())
     }
 
-    /// From here on this is what is loaded: somebody asked to load it anyway.
-    pub(crate) fn reloading(&mut self) {
-        let now = look(&self.file, &self.beside);
-        self.loaded = now.clone();
-        self.last = now;
+    /// The same where somebody asked to load it anyway.
+    pub(crate) fn reloading(&mut self) -> Vec<PathBuf> {
+        self.last = look(&self.file, &self.beside);
+        self.load()
+    }
+
+    /// From here on the last look is what is loaded.
+    fn load(&mut self) -> Vec<PathBuf> {
+        let before = std::mem::replace(&mut self.loaded, self.last.clone());
+        let others = self.last.beside.iter().filter(|(path, stamp)| {
+            before
+                .beside
+                .get(*path)
+                .is_some_and(|before| before != *stamp)
+        });
+        others.map(|(path, _)| path.clone()).collect()
     }
 }
 
@@ -117,7 +125,7 @@ mod tests {
 
     /// Whether the next looks find a change, and then no other.
     fn found(watch: &mut Watch) -> bool {
-        let found = (0..3).filter(|_| watch.changed()).count();
+        let found = (0..3).filter(|_| watch.changed().is_some()).count();
         assert!(found < 2, "one change is told once");
         found == 1
     }
@@ -147,11 +155,11 @@ mod tests {
         let mut watch = Watch::new(&file);
         for half in ["", "t", "tw"] {
             std::fs::write(&file, half).unwrap();
-            assert!(!watch.changed(), "{half}");
+            assert_eq!(watch.changed(), None, "{half}");
         }
         std::fs::write(&file, "two").unwrap();
-        assert!(!watch.changed());
-        assert!(watch.changed());
+        assert_eq!(watch.changed(), None);
+        assert_eq!(watch.changed(), Some(vec![]));
     }
 
     /// As the kubelet does it: `fleet.toml` is a link to `..data/fleet.toml`,
@@ -187,7 +195,13 @@ mod tests {
         assert!(!found(&mut watch));
         std::fs::write(at("new"), "b").unwrap();
         std::fs::rename(at("new"), at("a.wasm")).unwrap();
-        assert!(found(&mut watch));
+        assert_eq!(watch.changed(), None);
+        assert_eq!(watch.changed(), Some(vec![at("a.wasm")]));
+        assert!(!found(&mut watch));
+        std::fs::write(at("new"), "c").unwrap();
+        std::fs::rename(at("new"), at("a.wasm")).unwrap();
+        assert_eq!(watch.reloading(), [at("a.wasm")]);
+        assert!(!found(&mut watch), "it was loaded");
         std::fs::write(at("b.wasm"), "b").unwrap();
         assert!(found(&mut watch), "one that was missing");
         // A name that is new is no change by itself.

@@ -90,7 +90,7 @@ fn health_is_of_the_fleet_and_metrics_are_of_a_cluster() {
 #[test]
 fn a_stop_waits_for_what_runs_and_then_gives_it_up() {
     let sim = cloud(&["lab"]);
-    sim.inject(Fault::always("kubernetes:*", Effect::Hang));
+    sim.inject(Fault::always("kubernetes:list *", Effect::Hang));
     let host = host(&sim);
     std::fs::write(file(&host), fleet(&[("lab", "")])).unwrap();
     for grace in ["0", "300ms"] {
@@ -105,7 +105,7 @@ fn a_stop_waits_for_what_runs_and_then_gives_it_up() {
 
     // With time enough it ends by itself.
     sim.clear_faults();
-    sim.inject(Fault::times("kubernetes:*", Effect::Latency(300), 1));
+    sim.inject(Fault::times("kubernetes:list *", Effect::Latency(300), 1));
     let serve = Serve::start(&host, &["--grace", "60s"]);
     serve.wait_for("lab", "a sync", |now| now["state"]["is"] == "syncing");
     serve.signal("-TERM");
@@ -117,7 +117,7 @@ fn a_stop_waits_for_what_runs_and_then_gives_it_up() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let sim = cloud(&["lab"]);
-    sim.inject(Fault::always("kubernetes:*", Effect::Hang));
+    sim.inject(Fault::always("kubernetes:list *", Effect::Hang));
     let host = host(&sim);
     std::fs::write(file(&host), fleet(&[("lab", "")])).unwrap();
     let serve = Serve::start(&host, &["--grace", "1h"]);
@@ -218,10 +218,9 @@ fn shards_share_a_fleet() {
     for (ordinal, hosted) in [("0", "fleet-7"), ("1", "fleet-9")] {
         let host = host(&sim)
             .set("JOB_COMPLETION_INDEX", ordinal)
-            .set("HOSTNAME", hosted)
-            .set("BATON_SHARDS", "2");
+            .set("HOSTNAME", hosted);
         std::fs::write(file(&host), fleet(&clusters)).unwrap();
-        let serve = Serve::start(&host, &["--grace", "0"]);
+        let serve = Serve::start(&host, &["--grace", "0", "--shards", "2"]);
         wait_until("its clusters", || serve.get("/ready").status == 200);
         let status = serve.status();
         for cluster in status["clusters"].as_array().unwrap() {

@@ -27,7 +27,10 @@ fn a_hangup_restarts_only_what_changed() {
         fleet(&[("lab", ""), ("mill", ""), ("shop", changed)]),
     );
     serve.signal("-HUP");
-    serve.synced(&["shop"]);
+    serve.wait_for("shop", "a sync as it is wanted now", |now| {
+        let at = now["last_good"]["at"].as_str();
+        at.is_some_and(|at| at != before.1)
+    });
     assert_eq!(serve.good_at("lab"), before.0);
     assert!(serve.metric("baton_configuration_reloads_total{result=\"succeeded\"}") >= 3.0);
     // Files of those that are gone stay.
@@ -93,7 +96,9 @@ fn a_broken_file_changes_nothing_and_is_told_everywhere() {
                 .body
                 .contains("The configuration on disk is broken")
         );
-        assert!(serve.log().contains("the configuration goes on as it was"));
+        wait_until("the log", || {
+            serve.log().contains("the configuration goes on as it was")
+        });
         for path in ["/live", "/ready", "/health"] {
             assert_eq!(serve.get(path).status, 200, "{path}: {said}");
         }
@@ -122,9 +127,6 @@ fn a_new_digest_needs_its_approval() {
     serve.synced(&["lab", "shop"]);
 
     replace(&copy, another_plugin());
-    // What waits for its time is told when that comes; what is new at once.
-    let changed = format!("{theirs}\nsettings = {{ namespace-entitlements = \"bound\" }}");
-    replace(&file(&host), fleet(&[("lab", ""), ("shop", &changed)]));
     serve.wait_for("shop", "a refusal", |now| now["state"]["is"] == "disabled");
     let why = serve.cluster("shop")["state"]["why"].clone();
     assert!(why.as_str().unwrap().contains("not approved"), "{why}");
