@@ -68,7 +68,7 @@ BAD = {
     "two sources of plugins": ({"plugins": {"image": {"reference": "x"}, "csi": {"driver": "x"}}}, "plugins"),
     "its own security": ({"securityContext": {"runAsUser": 0}}, "securityContext"),
     "a way out for everybody": ({"networkPolicy": {"extraEgress": [{}]}}, "extraEgress/0"),
-    "a label of ours": ({"podLabels": {"app.kubernetes.io/name": "x"}}, "podLabels"),
+    "a label of ours": ({"podLabels": {"app.kubernetes.io/name": "x"}}, "app.kubernetes.io/name"),
     "work without bounds": ({"workSize": "0Gi"}, "workSize"),
 }
 
