@@ -141,11 +141,7 @@ impl Display {
 pub(super) fn total(stats: &Snapshot) -> Counts {
     let mut sum = Counts::default();
     for name in stats.upstreams.keys() {
-        let counts = stats.of(name);
-        sum.calls += counts.calls;
-        sum.retries += counts.retries;
-        sum.throttled += counts.throttled;
-        sum.denied += counts.denied;
+        sum += stats.of(name);
     }
     sum
 }

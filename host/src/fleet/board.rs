@@ -224,7 +224,7 @@ pub struct Totals {
     /// How long syncs took, whichever way they ended.
     pub durations: Histogram,
     /// What was asked of upstreams, by the upstream's name.
-    pub upstreams: BTreeMap<String, UpstreamTotals>,
+    pub upstreams: BTreeMap<String, upstream::Counts>,
     /// Answers by upstream and HTTP status.
     pub answers: BTreeMap<String, BTreeMap<u16, u64>>,
     /// CPU of plugins, in slices of 10 ms.
@@ -233,25 +233,6 @@ pub struct Totals {
     pub peak_memory: u64,
     /// Cluster tokens and role sessions that were made or renewed.
     pub token_refreshes: u64,
-}
-
-/// Numbers of one upstream.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct UpstreamTotals {
-    /// Answers that were asked for.
-    pub calls: u64,
-    /// Repeated attempts.
-    pub retries: u64,
-    /// Attempts that the upstream throttled.
-    pub throttled: u64,
-    /// Requests refused at the boundary.
-    pub denied: u64,
-    /// Calls that ended without an answer.
-    pub failed: u64,
-    /// Calls answered with status 400 or above.
-    pub errors: u64,
-    /// Bytes of answers, inflated.
-    pub bytes: u64,
 }
 
 /// Upper bounds of the histogram's buckets, in seconds; above the last: no
@@ -291,15 +272,7 @@ impl Totals {
     /// Adds what one task asked of its upstreams.
     pub fn add_upstreams(&mut self, stats: &upstream::Snapshot) {
         for name in stats.upstreams.keys() {
-            let counts = stats.of(name);
-            let sum = self.upstreams.entry(name.clone()).or_default();
-            sum.calls += counts.calls;
-            sum.retries += counts.retries;
-            sum.throttled += counts.throttled;
-            sum.denied += counts.denied;
-            sum.failed += counts.failed;
-            sum.errors += counts.errors;
-            sum.bytes += counts.bytes;
+            *self.upstreams.entry(name.clone()).or_default() += stats.of(name);
         }
         for (name, answers) in &stats.answers {
             let sums = self.answers.entry(name.clone()).or_default();

@@ -28,7 +28,7 @@ mod work;
 
 pub use board::{
     Board, ClusterStatus, ConfigurationState, Failure, FailureKind, Good, Histogram, Mode,
-    RuleStatus, Slots, Snapshot, State, SyncResult, Totals, UpstreamTotals,
+    RuleStatus, Slots, Snapshot, State, SyncResult, Totals,
 };
 pub use cluster::{Cluster, ClusterId, Credentials, Reference};
 pub use config::{Broken, Config, Mistake, Mistakes, Rule};

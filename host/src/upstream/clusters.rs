@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::error::UpstreamError;
 use super::exchange::Outgoing;
 use super::operation::{View, encode};
-use super::{Clean, Upstreams};
+use super::{Told, Upstreams};
 
 /// The largest page that EKS gives.
 const PAGE: usize = 100;
@@ -53,7 +53,7 @@ impl Upstreams {
             let out = request(token.as_deref());
             let answer = self.0.eks.call(&self.0.shared, &out).await?;
             if !answer.status().is_success() {
-                return Err(refused(&answer));
+                return Err(Told::of(&answer).refusal(answer.status(), "eks:ListClusters"));
             }
             let page: Listed = serde_json::from_slice(answer.body()).map_err(|error| {
                 wrong(format!("a list of clusters that cannot be read: {error}"))
@@ -65,29 +65,5 @@ impl Upstreams {
             }
         }
         Err(wrong(format!("more than {PAGES} pages of clusters")))
-    }
-}
-
-fn refused(answer: &Clean) -> UpstreamError {
-    let error: serde_json::Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-    let field = |name: &str| {
-        let text = error.get(name).and_then(serde_json::Value::as_str);
-        text.unwrap_or_default().to_owned()
-    };
-    let (code, message, what) = (field("code"), field("message"), "EKS".to_owned());
-    match (answer.status().as_u16(), code.as_str()) {
-        (401 | 403, "AccessDeniedException" | "AccessDenied") => UpstreamError::NotPermitted {
-            what,
-            right: "eks:ListClusters".to_owned(),
-            hint_line: message,
-        },
-        (401 | 403, _) => UpstreamError::Unauthenticated {
-            what,
-            hint_line: format!("{code}: {message}"),
-        },
-        (status, _) => UpstreamError::Answer {
-            what,
-            reason: format!("status {status}, {code}: {message}"),
-        },
     }
 }

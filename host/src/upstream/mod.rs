@@ -283,6 +283,42 @@ impl Upstreams {
     }
 }
 
+/// An error of EKS, as it is rebuilt for plugins.
+#[derive(serde::Deserialize, Default)]
+struct Told {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl Told {
+    fn of(answer: &Clean) -> Self {
+        serde_json::from_slice(answer.body()).unwrap_or_default()
+    }
+
+    /// Why a question of the host's own has no answer.
+    fn refusal(self, status: http::StatusCode, right: &str) -> UpstreamError {
+        let Self { code, message } = self;
+        let what = "EKS".to_owned();
+        match (status.as_u16(), code.as_str()) {
+            (401 | 403, "AccessDeniedException" | "AccessDenied") => UpstreamError::NotPermitted {
+                what,
+                right: right.to_owned(),
+                hint_line: message,
+            },
+            (401 | 403, _) => UpstreamError::Unauthenticated {
+                what,
+                hint_line: format!("{code}: {message}"),
+            },
+            (status, _) => UpstreamError::Answer {
+                what,
+                reason: format!("status {status}, {code}: {message}"),
+            },
+        }
+    }
+}
+
 impl Egress for Upstreams {
     fn send(
         &self,
@@ -403,34 +439,14 @@ impl Inner {
     }
 
     fn not_described(&self, answer: &Clean) -> UpstreamError {
-        let error: serde_json::Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-        let field = |name: &str| {
-            error
-                .get(name)
-                .and_then(serde_json::Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let (code, message, what) = (field("code"), field("message"), "EKS".to_owned());
-        match (answer.status().as_u16(), code.as_str()) {
-            (404, "ResourceNotFoundException") => UpstreamError::NoCluster {
+        let error = Told::of(answer);
+        if answer.status() == 404 && error.code == "ResourceNotFoundException" {
+            return UpstreamError::NoCluster {
                 cluster: self.cluster.clone(),
                 region: self.region.clone(),
-            },
-            (401 | 403, "AccessDeniedException" | "AccessDenied") => UpstreamError::NotPermitted {
-                what,
-                right: "eks:DescribeCluster".to_owned(),
-                hint_line: message,
-            },
-            (401 | 403, _) => UpstreamError::Unauthenticated {
-                what,
-                hint_line: format!("{code}: {message}"),
-            },
-            (status, _) => UpstreamError::Answer {
-                what,
-                reason: format!("status {status}, {code}: {message}"),
-            },
+            };
         }
+        error.refusal(answer.status(), "eks:DescribeCluster")
     }
 
     /// The cluster's API server: found once, then kept for the task, and so is

@@ -2,6 +2,7 @@
 //! the audit log.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,6 +37,18 @@ pub struct Counts {
     pub bytes: u64,
 }
 
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.retries += other.retries;
+        self.throttled += other.throttled;
+        self.denied += other.denied;
+        self.failed += other.failed;
+        self.errors += other.errors;
+        self.bytes += other.bytes;
+    }
+}
+
 /// All numbers of a task at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Snapshot {
@@ -59,13 +72,7 @@ impl Snapshot {
             .into_iter()
             .flat_map(BTreeMap::values)
         {
-            sum.calls += counts.calls;
-            sum.retries += counts.retries;
-            sum.throttled += counts.throttled;
-            sum.denied += counts.denied;
-            sum.failed += counts.failed;
-            sum.errors += counts.errors;
-            sum.bytes += counts.bytes;
+            sum += *counts;
         }
         sum
     }

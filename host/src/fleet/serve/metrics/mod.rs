@@ -18,8 +18,9 @@ mod names;
 
 use super::Site;
 use super::state::{self, STATES, Standing, standing};
-use crate::fleet::board::{BUCKETS, ClusterStatus, Snapshot, SyncResult, UpstreamTotals};
+use crate::fleet::board::{BUCKETS, ClusterStatus, Snapshot, SyncResult};
 use crate::sandbox::clean;
+use crate::upstream::Counts;
 
 pub(super) use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 
@@ -60,7 +61,7 @@ struct Numbers {
 }
 
 /// Finds a number of an upstream.
-type Value = fn(&UpstreamTotals) -> u64;
+type Value = fn(&Counts) -> u64;
 
 /// Values of a metric's labels, in their order, and its value.
 type Series<const N: usize, V> = ([String; N], V);
@@ -210,15 +211,9 @@ impl Numbers {
             true => clean(name, 100),
             false => OTHERS.to_owned(),
         };
-        let mut sums: BTreeMap<String, UpstreamTotals> = BTreeMap::new();
+        let mut sums: BTreeMap<String, Counts> = BTreeMap::new();
         for (name, one) in &totals.upstreams {
-            let sum = sums.entry(label(name)).or_default();
-            sum.calls += one.calls;
-            sum.retries += one.retries;
-            sum.throttled += one.throttled;
-            sum.denied += one.denied;
-            sum.failed += one.failed;
-            sum.bytes += one.bytes;
+            *sums.entry(label(name)).or_default() += *one;
         }
         let wanted: [(&Metric, Value); 6] = [
             (&CALLS, |one| one.calls),

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::exposition::{Family, parse};
 use super::*;
-use crate::fleet::board::{Slots, SyncResult, UpstreamTotals};
+use crate::fleet::board::{Slots, SyncResult};
 use crate::fleet::serve::metrics::{METRICS, text};
+use crate::upstream::Counts;
 
 fn read(site: &Site) -> BTreeMap<String, Family> {
     let text = get(site, "/metrics").body;
@@ -47,7 +48,7 @@ fn full() -> Site {
         for seconds in [0.5, 1.5, 1.7, 5_000.0] {
             totals.durations.add(Duration::from_secs_f64(seconds));
         }
-        let counts = UpstreamTotals {
+        let counts = Counts {
             calls: 101,
             retries: 102,
             throttled: 103,
@@ -175,9 +176,7 @@ fn a_broken_configuration_is_a_number_too() {
 fn names_of_strangers_stay_values_of_labels() {
     let site = site(vec![good(cluster(HOSTILE), ago(90))]);
     site.board.count(|totals| {
-        totals
-            .upstreams
-            .insert(HOSTILE.into(), UpstreamTotals::default());
+        totals.upstreams.insert(HOSTILE.into(), Counts::default());
     });
     let all = read(&site);
     let shown = crate::sandbox::clean(HOSTILE, 400);
@@ -221,9 +220,9 @@ fn a_plugin_cannot_make_any_number_of_series() {
     site.board.count(|totals| {
         for number in 0..1_000 {
             let name = format!("made-up-{number}");
-            let counts = UpstreamTotals {
+            let counts = Counts {
                 calls: 1,
-                ..UpstreamTotals::default()
+                ..Counts::default()
             };
             totals.upstreams.insert(name.clone(), counts);
             totals
