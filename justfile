@@ -63,4 +63,4 @@ test-deploy: component
 
 # Benchmarks; figures are ratios and counts
 bench: component
-    cargo bench -p baton-host --bench '*'
+    cargo bench --workspace --bench costs --bench figures --bench access_file --bench expansion
