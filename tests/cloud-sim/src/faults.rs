@@ -6,6 +6,7 @@
 
 use serde::Deserialize;
 
+use crate::echo::EchoPlace;
 use crate::text::glob;
 
 /// One thing that goes wrong.
@@ -64,6 +65,8 @@ pub enum Effect {
     ExpireContinue,
     /// The request's own credentials come back in a header and in front of the body.
     Echo,
+    /// The request's own credential comes back, in this place.
+    EchoIn(EchoPlace),
     /// 307 to this location.
     Redirect(String),
     /// A body of so many bytes.

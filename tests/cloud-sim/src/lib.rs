@@ -22,6 +22,7 @@
 mod arn;
 mod auth;
 mod aws;
+mod echo;
 mod eks;
 mod faults;
 mod generate;
@@ -41,6 +42,7 @@ mod tests;
 mod text;
 mod world;
 
+pub use echo::EchoPlace;
 pub use faults::{Effect, Fault};
 pub use generate::{Size, generate};
 pub use judge::{Action, Snapshot};

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use crate::aws::{self, Route};
+use crate::echo::echo;
 use crate::faults::{Effect, Faults};
 use crate::http::{Ending, Reply, Request};
 use crate::kubernetes::{self, Target};
@@ -203,6 +204,9 @@ impl Shared {
             None => self.dispatch(front, &request, &asked),
         };
         for effect in &effects {
+            if let Effect::EchoIn(place) = effect {
+                echo(*place, &request, asked.service(), &mut reply);
+            }
             after(effect, &request, &mut reply);
         }
         let now = self.world().now;
@@ -360,7 +364,8 @@ fn synthetic(effect: &Effect, service: &str) -> Option<Reply> {
         | Effect::HangAfter
         | Effect::Touch
         | Effect::ExpireContinue
-        | Effect::Echo => return None,
+        | Effect::Echo
+        | Effect::EchoIn(_) => return None,
     })
 }
 
