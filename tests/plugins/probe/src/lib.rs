@@ -81,6 +81,9 @@ impl Plugin for Probe {
         if let Ok(mut all) = SETTINGS.lock() {
             *all = settings.into_iter().map(|s| (s.name, s.value)).collect();
         }
+        if value("behaviour").as_deref() == Some("panic-at-open") {
+            panic!("as asked");
+        }
         Ok(())
     }
 

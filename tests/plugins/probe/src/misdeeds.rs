@@ -23,6 +23,18 @@ pub fn run(name: &str, n: usize, token: Option<String>) -> Result<ObjectPage, Er
         "grow" => Ok(report(grow())),
         "recurse" => Ok(report(recurse(n))),
         "panic" => panic!("as asked"),
+        "late-panic" if token.is_some() => panic!("as asked"),
+        "late-panic" => Ok(ObjectPage {
+            next: Some("second".into()),
+            ..page(vec![thing("first")])
+        }),
+        "handles" => {
+            // Nothing of it is ever dropped.
+            for _ in 0..n {
+                std::mem::forget(Fields::new());
+            }
+            Ok(page(vec![]))
+        }
         "count" => Ok(report(CALLS.fetch_add(1, Ordering::Relaxed) + 1)),
         "search" => Ok(report(search())),
 
@@ -56,6 +68,21 @@ pub fn run(name: &str, n: usize, token: Option<String>) -> Result<ObjectPage, Er
             next: Some("again".into()),
             ..page(vec![thing(token.as_deref().unwrap_or("first"))])
         }),
+
+        "growing-token" => {
+            let length = token.map_or(1, |token| 2 * token.len());
+            Ok(ObjectPage {
+                next: Some("x".repeat(length)),
+                ..page(vec![])
+            })
+        }
+        "endless-pages" => {
+            let next = token.map_or(0, |token| token.parse::<u64>().unwrap_or(0)) + 1;
+            Ok(ObjectPage {
+                next: Some(next.to_string()),
+                ..page(vec![])
+            })
+        }
 
         // Text.
         "log" => {
