@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schedule::Schedule;
 use crate::credentials::endpoints::partition;
+use crate::people::External;
 use crate::sandbox::Limits;
 
 /// Names a cluster in the fleet: `account/region/cluster`.
@@ -93,6 +94,8 @@ pub struct Cluster {
     pub output: PathBuf,
     /// Where work files are kept; nothing: the system's temporary folder.
     pub work_folder: Option<PathBuf>,
+    /// Another connector's access file, to take accounts and groups from.
+    pub external: Option<External>,
     /// The rule by which it was found, if it was.
     pub found_by: Option<String>,
 }

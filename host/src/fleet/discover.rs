@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::board::RuleStatus;
 use super::cluster::{Cluster, ClusterId};
-use super::config::{Config, Rule};
+use super::config::{Config, Rule, reader};
 use super::failed::Failed;
 use super::shard::Shard;
 use super::status::{StatusFile, found_in};
@@ -194,6 +194,7 @@ impl Discovery {
                 last_failure: failure(&failures).map(|failed| failed.at(now)),
             });
         }
+        found.warnings.extend(namesakes(config, &found.clusters));
         for cluster in &found.clusters {
             if let Err(why) = remember(cluster) {
                 found.warnings.push(why);
@@ -201,6 +202,27 @@ impl Discovery {
         }
         found
     }
+}
+
+/// Clusters of one name that one role reads: see `config::resolve`.
+fn namesakes(config: &Config, found: &[Cluster]) -> Vec<String> {
+    let mut seen: BTreeMap<(String, &str), &ClusterId> = config
+        .clusters
+        .iter()
+        .map(|cluster| ((reader(cluster), cluster.name.as_str()), &cluster.id))
+        .collect();
+    let mut warnings = Vec::new();
+    for cluster in found {
+        let reader = reader(cluster);
+        let key = (reader.clone(), cluster.name.as_str());
+        if let Some(other) = seen.insert(key, &cluster.id) {
+            warnings.push(format!(
+                "{reader} reads {other} and {}: whoever runs one of them can use at the other the token that it receives (SECURITY.md)",
+                cluster.id
+            ));
+        }
+    }
+    warnings
 }
 
 /// What earlier looks found in a region, another process's too.

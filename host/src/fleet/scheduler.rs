@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -22,6 +23,9 @@ use super::stop::Stop;
 use super::work::{Cancel, Canceller, Orders, Synced, Syncs, Work, result_of};
 use crate::clock;
 use crate::sandbox::Sandbox;
+
+/// How long it may take to drop what was given up.
+const DROP: Duration = Duration::from_secs(1);
 
 /// How a scheduler works.
 #[derive(Debug, Clone)]
@@ -288,10 +292,13 @@ impl Scheduler {
                 }
             }
         }
-        let entries = std::mem::take(&mut *lock(&inner.entries));
+        let mut entries = std::mem::take(&mut *lock(&inner.entries));
         for entry in entries.values() {
             entry.task.abort();
         }
+        // What is dropped takes its work files along; that needs a moment.
+        let gone = join_all(entries.values_mut().map(|entry| &mut entry.task));
+        let _ = clock::timeout(DROP, gone).await;
         self.outcome(entries.keys())
     }
 

@@ -25,6 +25,7 @@ pub(super) fn cluster(folder: &Path, account: &str, name: &str) -> Cluster {
         folder: folder.to_owned(),
         output: Cluster::output_in(folder, account, region, name),
         work_folder: None,
+        external: None,
         found_by: None,
     }
 }

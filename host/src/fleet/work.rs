@@ -230,6 +230,7 @@ impl Inner {
         watcher.show();
         let options = Options {
             cancelled: orders.cancel.flag.clone(),
+            external: cluster.external.clone(),
             ..Options::default()
         };
         let file = FileOptions {

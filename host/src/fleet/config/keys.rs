@@ -87,6 +87,17 @@ const WORK: Key = key(
     "Where work files are kept; needs room for the access files that are written at once, unpacked",
 );
 
+const PEOPLE: Key = key(
+    "external-resource-c1z",
+    Of::Path,
+    "Another connector's access file, to take accounts and groups from",
+);
+const FILTER: Key = key(
+    "external-resource-entitlement-id-filter",
+    Of::Text,
+    "Of that file, only who holds this entitlement",
+);
+
 /// The file.
 pub(super) const FILE: &[Key] = &[
     key(
@@ -114,6 +125,8 @@ pub(super) const DEFAULTS: &[Key] = &[
     LIMITS,
     OUTPUT,
     WORK,
+    PEOPLE,
+    FILTER,
 ];
 
 /// `[[clusters]]`.
@@ -134,6 +147,8 @@ pub(super) const CLUSTER: &[Key] = &[
         "The access file within the output folder; {account}, {region} and {cluster} stand for themselves",
     ),
     WORK,
+    PEOPLE,
+    FILTER,
 ];
 
 /// `[[discover]]`.
@@ -158,6 +173,8 @@ pub(super) const RULE: &[Key] = &[
     LIMITS,
     OUTPUT,
     WORK,
+    PEOPLE,
+    FILTER,
 ];
 
 /// `limits`.

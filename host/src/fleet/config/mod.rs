@@ -25,11 +25,13 @@ use toml::de::{DeTable, DeValue};
 
 pub use mistakes::{Mistake, Mistakes};
 pub use outputs::inside;
+pub(in crate::fleet) use resolve::reader;
 pub use schema::schema;
 pub(in crate::fleet) use values::is_cluster;
 
 use super::cluster::{Cluster, ClusterId, Credentials};
 use super::schedule::Schedule;
+use crate::people::External;
 use crate::sandbox::Limits;
 use draft::{Draft, Reader};
 use mistakes::{Notes, place};
@@ -95,6 +97,7 @@ struct Template {
     limits: Limits,
     folder: PathBuf,
     work_folder: Option<PathBuf>,
+    external: Option<External>,
 }
 
 impl Template {
@@ -119,6 +122,7 @@ impl Template {
             folder: self.folder.clone(),
             output,
             work_folder: self.work_folder.clone(),
+            external: self.external.clone(),
             found_by: found_by.map(str::to_owned),
         }
     }

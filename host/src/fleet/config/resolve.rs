@@ -12,6 +12,7 @@ use crate::credentials::AwsSettings;
 use crate::credentials::endpoints::partition;
 use crate::fleet::cluster::{Cluster, ClusterId, Credentials, Reference};
 use crate::fleet::schedule::Schedule;
+use crate::people::External;
 use crate::sandbox::Limits;
 
 /// A cluster or a rule on its way.
@@ -67,18 +68,25 @@ pub(super) fn resolve(
             made => {
                 let text_of = |name| draft.text(name).map(|given| given.value.clone());
                 let name = text_of("name");
-                let region = text_of("region").unwrap_or_default();
+                let (account, region) = (text_of("account"), text_of("region"));
                 let shown = name
                     .clone()
                     .unwrap_or_else(|| format!("clusters {}", i + 1));
+                let shown = crate::sandbox::clean(&shown, 100);
+                let id = match (made, &account, &region) {
+                    (Some(cluster), _, _) => cluster.id,
+                    (None, Some(account), Some(region))
+                        if name.as_deref().is_some_and(is_cluster) =>
+                    {
+                        ClusterId::new(account, region, &shown)
+                    }
+                    _ => ClusterId::named(&shown),
+                };
                 config.broken.push(Broken {
-                    id: made.map_or_else(
-                        || ClusterId::named(&crate::sandbox::clean(&shown, 100)),
-                        |cluster| cluster.id,
-                    ),
-                    account: text_of("account"),
-                    region,
-                    name: crate::sandbox::clean(&shown, 100),
+                    id,
+                    account,
+                    region: region.unwrap_or_default(),
+                    name: shown,
                     rule: false,
                     mistakes: notes.placed(text),
                 });
@@ -268,7 +276,19 @@ fn template(
             _ => limits.slices = crate::sandbox::slices(*time),
         }
     }
+    let people = draft.paths.get("external-resource-c1z");
+    let filter = draft.text("external-resource-entitlement-id-filter");
+    if let (None, Some(filter)) = (people, filter) {
+        notes.add(
+            filter.at,
+            "`external-resource-entitlement-id-filter` chooses from the file of `external-resource-c1z`, which is not given",
+        );
+    }
     Some(Template {
+        external: people.map(|file| External {
+            file: file.value.clone(),
+            filter: filter.map(|filter| filter.value.clone()),
+        }),
         plugin: plugin?.value.clone(),
         lock,
         settings: draft
@@ -519,7 +539,7 @@ fn one_role_two_namesakes(clusters: &[Candidate<Cluster>], text: &str) -> Vec<su
 }
 
 /// Whose identity a cluster sees, for people.
-fn reader(cluster: &Cluster) -> String {
+pub(in crate::fleet) fn reader(cluster: &Cluster) -> String {
     let credentials = &cluster.credentials;
     if let Some(role) = credentials.plain.get("role-arn") {
         return role.clone();

@@ -77,6 +77,8 @@ file = "{cluster}-{region}.c1z"
 name = "c"
 account = "444455556666"
 credentials = "ambient"
+external-resource-c1z = "people.c1z"
+external-resource-entitlement-id-filter = "group:all:member"
 "#;
     let config = Config::parse(&home.join("fleet.toml"), text.to_owned()).unwrap();
     assert_eq!(config.mistakes(), []);
@@ -124,6 +126,9 @@ credentials = "ambient"
 
     assert_eq!(c.credentials, Credentials::default(), "ambient begins anew");
     assert_eq!(c.found_by, None);
+    let people = c.external.clone().unwrap();
+    assert_eq!(people.file, home.join("people.c1z"));
+    assert_eq!(people.filter.as_deref(), Some("group:all:member"));
 }
 
 #[test]
@@ -325,6 +330,10 @@ fn values_are_what_they_should_be() {
         ("region = \"Ireland\"", "not the name of an AWS region"),
         ("plugin = \"\"", "`plugin` is empty"),
         ("lock = \"absent.lock\"", "there is no lock file"),
+        (
+            "external-resource-entitlement-id-filter = \"x\"",
+            "which is not given",
+        ),
         ("settings = []", "`settings` is a table, not a list"),
         ("settings = { a = [1] }", "`a` is a text, a whole number"),
     ] {

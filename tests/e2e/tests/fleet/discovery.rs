@@ -187,3 +187,18 @@ fn a_rule_for_another_account_finds_nothing() {
     assert!(run.out.contains(words), "{run:?}");
     assert_eq!(town.sim.calls().get("eks:ListClusters"), None);
 }
+
+#[test]
+fn namesakes_that_one_role_reads_are_a_warning() {
+    let town = Town::new(scenario(&[
+        (A, "eu-west-1", "prod"),
+        (A, "us-east-1", "prod"),
+    ]));
+    town.file(&rule(
+        &town,
+        "role-arn = \"arn:aws:iam::111122223333:role/eks-reader\"",
+    ));
+    let run = town.fleet(&["status", "--discover"]).ok();
+    let words = "warning: arn:aws:iam::111122223333:role/eks-reader reads 111122223333/eu-west-1/prod and 111122223333/us-east-1/prod";
+    assert!(run.err.contains(words), "{run:?}");
+}
