@@ -78,6 +78,7 @@ pub fn waiting(folder: &Path, number: usize) -> Cluster {
         folder: folder.to_owned(),
         output,
         work_folder: None,
+        external: None,
         found_by: None,
     };
     std::fs::create_dir_all(cluster.output.parent().unwrap()).unwrap();
