@@ -551,12 +551,13 @@ pub(in crate::fleet) fn reader(cluster: &Cluster) -> String {
 }
 
 impl Reference {
-    /// For people: `$NAME`, `the file PATH`.
+    /// For people. Where secrets are kept is nobody's business who sees how a
+    /// cluster is: of a file it says only that it is one.
     #[must_use]
     pub fn shown(&self) -> String {
         match self {
             Reference::Env(name) => format!("the variable {name}"),
-            Reference::File(path) => format!("the file {}", path.display()),
+            Reference::File(_) => "the file that is named for it".to_owned(),
         }
     }
 }

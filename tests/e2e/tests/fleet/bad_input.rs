@@ -177,6 +177,23 @@ fn a_secret_in_the_file_is_refused_and_shown_nowhere() {
     }
 }
 
+/// Who may see how a cluster is need not know where its secrets are.
+#[test]
+fn a_secret_that_is_not_there_fails_its_cluster_and_no_path_is_told() {
+    let town = Town::of(&[(A, "one", "")]);
+    std::fs::remove_file(town.folder().join("secret")).unwrap();
+    let run = town.fleet(&["sync", "--format", "json"]);
+    assert_eq!(run.code, Some(8), "{run:?}");
+    let message = row(&run.json(), A, "one")["last_failure"]["message"].to_string();
+    let words = "`eks-secret-access-key` is in the file that is named for it, which cannot be read";
+    assert!(message.contains(words), "{message}");
+    assert!(
+        !message.contains(town.folder().to_str().unwrap()),
+        "{message}"
+    );
+    assert_eq!(town.sim.request_count(), 0);
+}
+
 #[test]
 fn a_plugin_that_is_not_approved_stops_only_its_clusters() {
     let town = Town::of(&[(A, "one", ""), (B, "two", "")]);
