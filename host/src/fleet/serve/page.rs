@@ -358,7 +358,13 @@ fn row(html: &mut String, standing: Standing, cluster: &ClusterStatus, now: Time
         None => html.push('\u{2013}'),
     }
     html.push_str("</td>\n<td class=\"trouble\">");
-    if let State::Disabled { why } = &cluster.state {
+    let told = cluster
+        .last_failure
+        .as_ref()
+        .map(|failure| &failure.message);
+    if let State::Disabled { why } = &cluster.state
+        && told != Some(why)
+    {
         let _ = write!(html, "<p>{}</p>", escape(&clean(why, SENTENCE)));
     }
     if let Some(failure) = &cluster.last_failure

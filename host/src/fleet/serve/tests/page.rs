@@ -190,3 +190,12 @@ fn colours_can_be_read_in_both_schemes() {
         }
     }
 }
+
+#[test]
+fn a_reason_is_told_once() {
+    let why = "no lock approves it";
+    let site = site(vec![failed(disabled(cluster("a"), why), ago(5), why)]);
+    let html = get(&site, "/").body;
+    assert_eq!(html.matches(why).count(), 1);
+    assert!(html.contains("<b>Try:</b> look at the access entry"));
+}
