@@ -11,12 +11,16 @@
     reason = "a benchmark"
 )]
 
+#[path = "large/peak.rs"]
+mod peak;
+
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use baton_host::c1z::annotations::pack;
 use baton_host::c1z::{FileOptions, SyncType, Writer, pb};
 use baton_host::people::{Sessions, Watch, expand};
+use peak::peak_kib;
 
 const ROLES: usize = 100;
 const PEOPLE: usize = 100;
@@ -119,16 +123,4 @@ fn main() {
             written.decoded_bytes >> 20
         );
     }
-}
-
-/// The largest amount of memory that this process held so far, in KiB.
-fn peak_kib() -> u64 {
-    std::fs::read_to_string("/proc/self/status")
-        .unwrap_or_default()
-        .lines()
-        .find_map(|line| {
-            let value = line.strip_prefix("VmHWM:")?.trim();
-            value.strip_suffix("kB")?.trim().parse().ok()
-        })
-        .unwrap_or_default()
 }

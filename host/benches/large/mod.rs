@@ -1,6 +1,10 @@
 //! A connector of any size that takes no memory: cluster roles times
 //! namespaces as entitlements, and any number of grants.
 
+mod peak;
+
+pub use peak::peak_kib;
+
 use baton_host::sandbox::contract::types::{
     Attributes, Descriptor, Entitlement, Grant, KindSpec, Object, ObjectId, Setting,
 };
@@ -168,20 +172,4 @@ fn kind(name: &str, held: &str) -> KindSpec {
         capabilities: vec![],
         attributes: vec![],
     }
-}
-
-/// The largest amount of memory that this process held so far, in KiB.
-pub fn peak_kib() -> u64 {
-    std::fs::read_to_string("/proc/self/status")
-        .unwrap_or_default()
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("VmHWM:")?
-                .trim()
-                .strip_suffix("kB")?
-                .trim()
-                .parse()
-                .ok()
-        })
-        .unwrap_or_default()
 }

@@ -14,6 +14,12 @@ pub fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     Ok(Option::<T>::deserialize(d)?.unwrap_or_default())
 }
 
+/// The token of a next page: an empty one is none.
+fn token<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    let token = Option::<String>::deserialize(d)?;
+    Ok(token.filter(|token| !token.is_empty()))
+}
+
 /// How a cluster decides who somebody is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -203,6 +209,7 @@ impl ClusterAnswer {
 pub struct EntryList {
     #[serde(deserialize_with = "or_default")]
     pub access_entries: Vec<String>,
+    #[serde(deserialize_with = "token")]
     pub next_token: Option<String>,
 }
 
@@ -238,6 +245,7 @@ pub struct Entry {
 pub struct PolicyList {
     #[serde(deserialize_with = "or_default")]
     pub access_policies: Vec<Policy>,
+    #[serde(deserialize_with = "token")]
     pub next_token: Option<String>,
 }
 
@@ -258,6 +266,7 @@ pub struct Policy {
 pub struct AssociationList {
     #[serde(deserialize_with = "or_default")]
     pub associated_access_policies: Vec<Association>,
+    #[serde(deserialize_with = "token")]
     pub next_token: Option<String>,
 }
 
@@ -288,6 +297,7 @@ pub struct Scope {
 pub struct PodList {
     #[serde(deserialize_with = "or_default")]
     pub associations: Vec<PodSummary>,
+    #[serde(deserialize_with = "token")]
     pub next_token: Option<String>,
 }
 

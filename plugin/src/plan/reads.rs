@@ -14,10 +14,7 @@ use super::Direction;
 use super::objects::{Place, Whole};
 use super::wish::{Access, Who, Wish};
 use crate::aws::arn::Arn;
-use crate::aws::eks::{
-    Association, AssociationList, Cluster, DescribeEntry, EntryList, Mode, Policy, PolicyList,
-};
-use crate::aws::policies;
+use crate::aws::eks::{Association, Cluster, DescribeEntry, EntryList, Mode, Policy, PolicyList};
 use crate::bindings::Error;
 use crate::evidence::Notes;
 use crate::identity::roles::Roles;
@@ -27,7 +24,7 @@ use crate::kubernetes::aws_auth::{self, AwsAuth};
 use crate::kubernetes::list::{self, Cursor, Resource, Step};
 use crate::kubernetes::rbac::Bindings;
 use crate::sources::{Names, answers};
-use crate::upstream::{Calls, Request, eks};
+use crate::upstream::{Calls, Request};
 use crate::world::{Parts, World};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,15 +245,10 @@ impl Reads {
     }
 
     fn list_entries(&mut self, calls: &mut Calls) -> Result<bool, Error> {
-        let mut query = vec![("maxResults", "100")];
-        if let Some(token) = &self.token {
-            query.push(("nextToken", token));
-        }
-        let path = ["clusters", self.name.as_str(), "access-entries"];
-        let request = eks("eks:ListAccessEntries", &path, &query);
+        let request = answers::entries(&self.name, self.token.as_deref());
         let page: EntryList = answers::json_of(&request, &calls.get(&request)?)?;
         self.others.extend(page.access_entries);
-        self.token = page.next_token.filter(|t| !t.is_empty());
+        self.token = page.next_token;
         if self.token.is_some() {
             return Ok(false);
         }
@@ -307,35 +299,22 @@ impl Reads {
             if response.status == 404 {
                 return Ok(None);
             }
-            let response = answers::ok(request, response)?;
-            let page: AssociationList = answers::json_of(request, &response)?;
-            let list = associations.entry(arn.clone()).or_default();
-            list.extend(page.associated_access_policies);
-            let more = page.next_token.filter(|t| !t.is_empty());
-            Ok(more.map(|t| (arn.clone(), answers::associated(name, &arn, Some(&t)))))
+            answers::associations(name, arn, request, response, associations)
         })?;
         Ok(self.queue.is_empty())
     }
 
     fn read_catalogue(&mut self, cluster: &Cluster, calls: &mut Calls) -> Result<bool, Error> {
-        let mut query = vec![("maxResults", "100")];
-        if let Some(token) = &self.token {
-            query.push(("nextToken", token));
-        }
-        let request = eks("eks:ListAccessPolicies", &["access-policies"], &query);
+        let request = answers::catalogue(self.token.as_deref());
         let response = calls.send(&request)?;
         if matches!(response.status, 400 | 404) && self.token.is_none() {
             // As in a sync: some partitions and emulators do not know the call.
-            let known = policies::human().map(|name| Policy {
-                name: name.into(),
-                arn: policies::arn(&cluster.partition, name),
-            });
-            self.catalogue = known.collect();
+            self.catalogue = answers::known_policies(&cluster.partition).collect();
             return Ok(true);
         }
         let page: PolicyList = answers::json_of(&request, &answers::ok(&request, response)?)?;
         self.catalogue.extend(page.access_policies);
-        self.token = page.next_token.filter(|t| !t.is_empty());
+        self.token = page.next_token;
         Ok(self.token.is_none())
     }
 

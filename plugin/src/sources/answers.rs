@@ -1,9 +1,11 @@
 //! Requests and answers that listing and planning share.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 
-use crate::aws::eks::{Cluster, DescribeCluster};
-use crate::aws::iam;
+use crate::aws::eks::{Association, AssociationList, Cluster, DescribeCluster, Policy};
+use crate::aws::{iam, policies};
 use crate::bindings::Error;
 use crate::identity::people::People;
 use crate::identity::rights::Rights;
@@ -121,32 +123,79 @@ pub fn entry(cluster: &str, arn: &str) -> Request {
     )
 }
 
-/// The principals of entries that have a policy.
-pub fn filtered(cluster: &str, policy: &str, token: Option<&str>) -> Request {
-    let mut query = vec![("associatedPolicyArn", policy), ("maxResults", "100")];
-    query.extend(token.map(|t| ("nextToken", t)));
-    eks(
-        "eks:ListAccessEntries",
-        &["clusters", cluster, "access-entries"],
-        &query,
-    )
+/// A page of the principals of entries.
+pub fn entries(cluster: &str, token: Option<&str>) -> Request {
+    let path = ["clusters", cluster, "access-entries"];
+    page("eks:ListAccessEntries", &path, &[], token)
 }
 
-/// The policies of an entry.
+/// A page of the principals of entries that have a policy.
+pub fn filtered(cluster: &str, policy: &str, token: Option<&str>) -> Request {
+    let path = ["clusters", cluster, "access-entries"];
+    let only = [("associatedPolicyArn", policy)];
+    page("eks:ListAccessEntries", &path, &only, token)
+}
+
+/// A page of the policies of an entry.
 pub fn associated(cluster: &str, arn: &str, token: Option<&str>) -> Request {
-    let mut query = vec![("maxResults", "100")];
-    query.extend(token.map(|t| ("nextToken", t)));
-    eks(
-        "eks:ListAssociatedAccessPolicies",
-        &[
-            "clusters",
-            cluster,
-            "access-entries",
-            arn,
-            "access-policies",
-        ],
-        &query,
-    )
+    let path = [
+        "clusters",
+        cluster,
+        "access-entries",
+        arn,
+        "access-policies",
+    ];
+    page("eks:ListAssociatedAccessPolicies", &path, &[], token)
+}
+
+/// Takes a page of the policies of an entry; returns the request for the next.
+pub fn associations(
+    cluster: &str,
+    arn: String,
+    request: &Request,
+    response: Response,
+    into: &mut BTreeMap<String, Vec<Association>>,
+) -> Result<Option<(String, Request)>, Error> {
+    let page: AssociationList = json_of(request, &ok(request, response)?)?;
+    let list = into.entry(arn.clone()).or_default();
+    list.extend(page.associated_access_policies);
+    let next = page.next_token;
+    Ok(next.map(|token| {
+        let request = associated(cluster, &arn, Some(&token));
+        (arn, request)
+    }))
+}
+
+/// A page of the catalogue of access policies.
+pub fn catalogue(token: Option<&str>) -> Request {
+    page("eks:ListAccessPolicies", &["access-policies"], &[], token)
+}
+
+/// The access policies that are looked for where the catalogue cannot be listed.
+pub fn known_policies(partition: &str) -> impl Iterator<Item = Policy> {
+    policies::human().map(move |name| Policy {
+        name: name.into(),
+        arn: policies::arn(partition, name),
+    })
+}
+
+/// A page of Pod Identity associations.
+pub fn pods(cluster: &str, token: Option<&str>) -> Request {
+    let path = ["clusters", cluster, "pod-identity-associations"];
+    page("eks:ListPodIdentityAssociations", &path, &[], token)
+}
+
+/// EKS gives at most 100 items a page.
+fn page(
+    operation: &'static str,
+    path: &[&str],
+    query: &[(&str, &str)],
+    token: Option<&str>,
+) -> Request {
+    let mut query = query.to_vec();
+    query.push(("maxResults", "100"));
+    query.extend(token.map(|token| ("nextToken", token)));
+    eks(operation, path, &query)
 }
 
 /// An answer with any status but 2xx is an error.

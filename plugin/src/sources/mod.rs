@@ -14,10 +14,9 @@ use std::rc::Rc;
 use serde_json::json;
 
 use crate::aws::eks::{
-    Association, AssociationList, Cluster, DescribeEntry, DescribePod, EntryList, Mode, Pod,
-    PodList, Policy, PolicyList,
+    Association, Cluster, DescribeEntry, DescribePod, EntryList, Mode, Pod, PodList, Policy,
+    PolicyList,
 };
-use crate::aws::policies;
 use crate::bindings::Error;
 use crate::evidence::Notes;
 use crate::identity::EntryRead;
@@ -207,18 +206,10 @@ impl Store {
                 };
             }
             Stage::Entries => {
-                let mut query = vec![("maxResults", "100")];
-                if let Some(token) = &self.token {
-                    query.push(("nextToken", token));
-                }
-                let request = eks(
-                    "eks:ListAccessEntries",
-                    &["clusters", &name, "access-entries"],
-                    &query,
-                );
+                let request = answers::entries(&name, self.token.as_deref());
                 let page: EntryList = json_of(&request, &calls.get(&request)?)?;
                 self.entry_arns.extend(page.access_entries);
-                self.token = page.next_token.filter(|t| !t.is_empty());
+                self.token = page.next_token;
                 if self.token.is_none() {
                     self.queue = self
                         .entry_arns
@@ -235,10 +226,8 @@ impl Store {
                 calls.fan_out(&mut self.queue, |policy, request, response| {
                     let page: EntryList = json_of(request, &ok(request, response)?)?;
                     with_policy.extend(page.access_entries);
-                    Ok(page
-                        .next_token
-                        .filter(|t| !t.is_empty())
-                        .map(|token| (policy.clone(), filtered(&name, &policy, Some(&token)))))
+                    let next = page.next_token;
+                    Ok(next.map(|t| (policy.clone(), filtered(&name, &policy, Some(&t)))))
                 })?;
                 if self.queue.is_empty() {
                     self.queue = self
@@ -256,15 +245,7 @@ impl Store {
                         notes.evidence(json!({"type": "vanished-entry", "principal": arn}));
                         return Ok(None);
                     }
-                    let page: AssociationList = json_of(request, &ok(request, response)?)?;
-                    associations
-                        .entry(arn.clone())
-                        .or_default()
-                        .extend(page.associated_access_policies);
-                    Ok(page
-                        .next_token
-                        .filter(|t| !t.is_empty())
-                        .map(|token| (arn.clone(), associated(&name, &arn, Some(&token)))))
+                    answers::associations(&name, arn, request, response, associations)
                 })?;
                 if self.queue.is_empty() {
                     self.stage = Stage::Roles;
@@ -296,15 +277,7 @@ impl Store {
                 }
             }
             Stage::PodList => {
-                let mut query = vec![("maxResults", "100")];
-                if let Some(token) = &self.token {
-                    query.push(("nextToken", token));
-                }
-                let request = eks(
-                    "eks:ListPodIdentityAssociations",
-                    &["clusters", &name, "pod-identity-associations"],
-                    &query,
-                );
+                let request = answers::pods(&name, self.token.as_deref());
                 let response = calls.send(&request);
                 if let Some(why) = not_permitted(&request, &response) {
                     self.no_pods(&why);
@@ -323,7 +296,7 @@ impl Store {
                         eks("eks:DescribePodIdentityAssociation", &path, &[]),
                     ));
                 }
-                self.token = page.next_token.filter(|t| !t.is_empty());
+                self.token = page.next_token;
                 if self.token.is_none() {
                     self.stage = Stage::Pods;
                 }
@@ -447,27 +420,18 @@ impl Store {
     }
 
     fn list_policies(&mut self, cluster: &Cluster, calls: &mut Calls) -> Result<(), Error> {
-        let mut query = vec![("maxResults", "100")];
-        if let Some(token) = &self.token {
-            query.push(("nextToken", token));
-        }
-        let request = eks("eks:ListAccessPolicies", &["access-policies"], &query);
+        let request = answers::catalogue(self.token.as_deref());
         let response = calls.send(&request)?;
         if matches!(response.status, 400 | 404) && self.token.is_none() {
             let why = fault(&request, &response).message;
             self.notes.warn(format!("the access policies could not be listed, so only the best known ones were looked for: {why}"));
             self.notes
                 .evidence(json!({"type": "unread", "source": "access policies", "reason": why}));
-            self.catalogue = policies::human()
-                .map(|name| Policy {
-                    name: name.into(),
-                    arn: policies::arn(&cluster.partition, name),
-                })
-                .collect();
+            self.catalogue = answers::known_policies(&cluster.partition).collect();
         } else {
             let page: PolicyList = json_of(&request, &ok(&request, response)?)?;
             self.catalogue.extend(page.access_policies);
-            self.token = page.next_token.filter(|t| !t.is_empty());
+            self.token = page.next_token;
         }
         if self.token.is_none() {
             let name = &self.options.cluster_name;
