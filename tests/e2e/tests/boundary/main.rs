@@ -45,3 +45,4 @@ rooms! {
 
 mod honest;
 mod machine;
+mod memory;
