@@ -92,6 +92,8 @@ def container_rules(container):
         yield "there is an envFrom"
     if {"name": "AWS_EC2_METADATA_DISABLED", "value": "true"} not in environment:
         yield "the node's own role is in reach"
+    if {"name": "TMPDIR", "value": "/work"} not in environment:
+        yield "access files are unpacked where little fits"
     for port in container.get("ports", []):
         if "hostPort" in port:
             yield "there is a hostPort"

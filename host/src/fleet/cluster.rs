@@ -114,11 +114,13 @@ impl Cluster {
     }
 
     /// What is known of the cluster, for who looks without a process:
-    /// `{cluster}.status.json` beside the access file.
+    /// `prod.status.json` beside the access file `prod.c1z`.
     #[must_use]
     pub fn status_file(&self) -> PathBuf {
-        self.output
-            .with_file_name(format!("{}.status.json", self.name))
+        let file = self.output.file_name().unwrap_or_default();
+        let file = file.to_string_lossy();
+        let stem = file.strip_suffix(".c1z").unwrap_or(&file);
+        self.output.with_file_name(format!("{stem}.status.json"))
     }
 
     /// The access file of a cluster in a folder.

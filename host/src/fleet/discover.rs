@@ -32,8 +32,8 @@ pub struct Discovery {
     rates: Arc<Rates>,
     http: HttpClients,
     shard: Shard,
-    /// Names by rule and region.
-    known: Mutex<BTreeMap<(String, String), Vec<String>>>,
+    /// Names by rule, account and region.
+    known: Mutex<BTreeMap<(String, String, String), Vec<String>>>,
 }
 
 /// What one look by a rule found: names by region.
@@ -83,13 +83,14 @@ impl Discovery {
                 let [account, region, name] = parts.as_slice() else {
                     continue;
                 };
-                if *account != rule.account || status.gone.is_some() {
+                if *account != rule.account || status.gone.is_some() || !rule_of(&status, rule) {
                     continue;
                 }
                 if let Ok(cluster) = rule.cluster(region, name)
                     && cluster.arn() == status.arn
                     && self.shard.keeps(&status.arn)
                     && seen.insert(cluster.id.clone())
+                    && written(config, &cluster).is_none()
                 {
                     names += 1;
                     found.clusters.push(cluster);
@@ -152,7 +153,7 @@ impl Discovery {
             let mut here: BTreeSet<PathBuf> = BTreeSet::new();
             let mut count = 0;
             for (region, names) in regions {
-                let key = (rule.name.clone(), region.clone());
+                let key = (rule.name.clone(), rule.account.clone(), region.clone());
                 let names = match names {
                     Ok(names) => {
                         known.insert(key, names.clone());
@@ -173,17 +174,18 @@ impl Discovery {
                         }
                     };
                     count += 1;
-                    if !self.shard.keeps(&cluster.arn()) {
+                    here.insert(cluster.status_file());
+                    if !self.shard.keeps(&cluster.arn()) || !seen.insert(cluster.id.clone()) {
                         continue;
                     }
-                    here.insert(cluster.status_file());
-                    if seen.insert(cluster.id.clone()) {
-                        found.clusters.push(cluster);
+                    match written(config, &cluster) {
+                        None => found.clusters.push(cluster),
+                        Some(why) => found.warnings.push(why),
                     }
                 }
             }
             if failures.is_empty() {
-                retire(rule, &here, now);
+                retire(rule, &here, self.shard, now);
             }
             found.rules.push(RuleStatus {
                 name: rule.name.clone(),
@@ -202,6 +204,21 @@ impl Discovery {
         }
         found
     }
+}
+
+/// Why a cluster that was found cannot be written: one of the file has its
+/// access file already.
+fn written(config: &Config, cluster: &Cluster) -> Option<String> {
+    let other = config
+        .clusters
+        .iter()
+        .find(|listed| listed.output == cluster.output && listed.id != cluster.id)?;
+    Some(format!(
+        "{} is not synced: {} writes its access file {}",
+        cluster.id,
+        other.id,
+        cluster.output.display()
+    ))
 }
 
 /// Clusters of one name that one role reads: see `config::resolve`.
@@ -253,9 +270,10 @@ fn remember(cluster: &Cluster) -> Result<(), String> {
 
 /// Says in the status files of what a rule found once that it is gone. The
 /// access files stay.
-fn retire(rule: &Rule, here: &BTreeSet<PathBuf>, now: Timestamp) {
+fn retire(rule: &Rule, here: &BTreeSet<PathBuf>, shard: Shard, now: Timestamp) {
     for (path, mut status) in found_in(rule.folder(), &rule.name) {
-        if status.gone.is_none() && !here.contains(&path) && rule_of(&status, rule) {
+        let ours = rule_of(&status, rule) && shard.keeps(&status.arn);
+        if status.gone.is_none() && !here.contains(&path) && ours {
             status.gone = Some(now);
             if let Err(error) = status.write(&path) {
                 tracing::warn!("cannot write {}: {error}", path.display());

@@ -62,6 +62,14 @@ impl Failed {
         Failed::new(kind, error.to_string())
     }
 
+    /// A connector may say that it was stopped; where nobody did that, it is
+    /// a failure like others.
+    #[must_use]
+    pub(super) fn unasked(self) -> Failed {
+        let message = format!("{}; nobody asked for that", self.message);
+        Failed::new(FailureKind::Plugin, message)
+    }
+
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Failed {
         self.hint = Some(hint.into());

@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod config;
 pub mod discover;
 mod failed;
+mod files;
 mod plugins;
 mod queue;
 pub mod schedule;

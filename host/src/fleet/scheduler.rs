@@ -5,9 +5,11 @@
 //! is its own business: it comes back later, and later still.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
@@ -247,7 +249,7 @@ impl Scheduler {
     ) -> Entry {
         let cancel = Arc::new(Canceller::new());
         let nudge = Arc::new(Notify::new());
-        let actor = Actor {
+        let mut actor = Actor {
             alive: Alive::new(&self.0),
             cluster: cluster.clone(),
             cancel: cancel.listener(),
@@ -257,8 +259,13 @@ impl Scheduler {
         };
         let task = tokio::spawn(async move {
             if let Some(old) = old {
-                // Two syncs must not write one file.
+                // Two syncs must not write one file, and what the old one
+                // wrote down in the end is what is known.
                 let _ = old.await;
+                let cluster = actor.cluster.clone();
+                if let Some(status) = off_thread(move || StatusFile::of(&cluster)).await {
+                    actor.status = status;
+                }
             }
             actor.run().await;
         });
@@ -417,16 +424,20 @@ impl Actor {
             }
             self.show(State::Queued, None);
             attempts += 1;
-            let result = inner
-                .work
-                .sync(
-                    self.cluster.clone(),
-                    Orders {
-                        cancel: self.cancel.clone(),
-                        closing: closing.clone(),
-                    },
-                )
-                .await;
+            let sync = inner.work.sync(
+                self.cluster.clone(),
+                Orders {
+                    cancel: self.cancel.clone(),
+                    closing: closing.clone(),
+                },
+            );
+            // A bug that shows at one cluster must not end its schedule.
+            let result = AssertUnwindSafe(sync).catch_unwind().await;
+            let result = result.unwrap_or_else(|_| {
+                Err(Failed::host(
+                    "the sync broke off by a bug of baton-host; its log has more".to_owned(),
+                ))
+            });
             let next = self.ended(result, attempts).await;
             match next {
                 Next::After(time, state) => pause = Some((time, state)),
@@ -457,6 +468,11 @@ impl Actor {
         Some((left, State::Waiting))
     }
 
+    /// Whether somebody wanted this to end; a connector can only say so.
+    fn told(&self) -> bool {
+        self.cancel.is_told() || self.alive.0.closing.listener().is_told()
+    }
+
     fn show(&self, state: State, next: Option<Timestamp>) {
         self.alive.0.board.update(&self.cluster.id, |status| {
             status.state = state;
@@ -468,19 +484,37 @@ impl Actor {
     async fn ended(&mut self, result: Result<Synced, Failed>, attempts: u32) -> Next {
         let inner = self.alive.0.clone();
         let options = &inner.options;
+        let result = result.map_err(|failed| match failed.cancelled && !self.told() {
+            true => failed.unasked(),
+            false => failed,
+        });
         inner.board.count(|totals| {
             *totals.syncs.entry(result_of(&result)).or_default() += 1;
         });
         let id = &self.cluster.id;
+        let serving = options.mode == Mode::Forever;
         let failed = match result {
             Err(failed) if failed.cancelled => return Next::End(State::Waiting),
             Ok(Synced { good, warnings }) => {
-                tracing::debug!(cluster = %id, seconds = good.seconds, grants = good.grants, "synced");
+                let (seconds, grants) = (good.seconds, good.grants);
+                if serving && self.status.last_failure.is_some() {
+                    tracing::info!(cluster = %id, seconds, grants, "synced again");
+                } else {
+                    tracing::debug!(cluster = %id, seconds, grants, "synced");
+                }
                 self.status.succeeded(good, warnings);
                 None
             }
             Err(failed) => {
-                tracing::debug!(cluster = %id, kind = ?failed.kind, "{}", crate::sandbox::clean(&failed.message, 2_000));
+                let message = crate::sandbox::clean(&failed.message, 2_000);
+                let before = self.status.last_failure.as_ref();
+                // `fleet sync` has its own lines for that; for ever, what is
+                // no news is said once.
+                if serving && before.is_none_or(|before| before.message != failed.message) {
+                    tracing::warn!(cluster = %id, kind = ?failed.kind, "{message}");
+                } else {
+                    tracing::debug!(cluster = %id, kind = ?failed.kind, "{message}");
+                }
                 self.status.failed(failed.at(Timestamp::now()));
                 Some(failed)
             }
@@ -548,7 +582,9 @@ impl Actor {
 
 /// Works with files where that keeps no socket waiting. In tests it takes no
 /// time: their clock would go on meanwhile.
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(super) async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     if cfg!(test) {
         return Some(work());
     }

@@ -202,7 +202,7 @@ fn read(
             .ok_or_else(|| missing("is not set"))?,
         Reference::File(path) => {
             let mut text = String::new();
-            std::fs::File::open(path)
+            super::files::regular(path, true)
                 .and_then(|file| file.take(SECRET_SIZE).read_to_string(&mut text))
                 .map_err(|error| missing(&format!("cannot be read: {error}")))?;
             text

@@ -83,7 +83,7 @@ impl StatusFile {
     #[must_use]
     pub fn read(path: &Path) -> Option<StatusFile> {
         let mut text = String::new();
-        std::fs::File::open(path)
+        super::files::regular(path, false)
             .and_then(|file| file.take(LARGEST).read_to_string(&mut text))
             .ok()?;
         let status: StatusFile = serde_json::from_str(&text).ok()?;
@@ -96,7 +96,7 @@ impl StatusFile {
     /// When it cannot be written.
     pub fn write(&self, path: &Path) -> std::io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
+        super::files::folders(folder)?;
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
         // Made with mode 0600.

@@ -20,6 +20,7 @@ use super::config::inside;
 use super::failed::Failed;
 use super::plugins::Plugins;
 use super::queue::Queue;
+use super::scheduler::off_thread;
 use super::settings;
 use crate::c1z::FileOptions;
 use crate::credentials::HttpClients;
@@ -199,7 +200,15 @@ impl Work for Syncs {
 
 impl Inner {
     async fn sync(&self, cluster: &Cluster, orders: &Orders) -> Result<Synced, Failed> {
-        folder(cluster)?;
+        // A file system that hangs holds up this cluster and no thread of ours.
+        let made = || {
+            let cluster = cluster.clone();
+            async {
+                let made = off_thread(move || folder(&cluster)).await;
+                made.unwrap_or_else(|| Err(Failed::cancelled()))
+            }
+        };
+        orders.before(made()).await??;
         let plugin = self.plugins.get(&cluster.plugin, cluster.lock.as_deref());
         let plugin = orders.before(plugin).await??;
         let job = settings::job(
@@ -238,7 +247,7 @@ impl Inner {
             ..FileOptions::default()
         };
         // It may have become a link since it was looked at.
-        folder(cluster)?;
+        orders.before(made()).await??;
         let begun = std::time::Instant::now();
         let result = job::sync(
             &self.sandbox,
@@ -319,22 +328,17 @@ fn asked(totals: &mut Totals, connection: &Connection) {
 
 /// Makes the folder of the access file, and never outside of the output folder.
 fn folder(cluster: &Cluster) -> Result<(), Failed> {
-    use std::os::unix::fs::DirBuilderExt as _;
     let escapes = |why: String| {
         Failed::configuration(format!("the access file would escape its folder: {why}"))
     };
     inside(&cluster.folder, &cluster.output).map_err(escapes)?;
     let parent = cluster.output.parent().unwrap_or(&cluster.folder);
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(parent)
-        .map_err(|error| {
-            Failed::host(format!(
-                "cannot make the folder {}: {error}",
-                parent.display()
-            ))
-        })?;
+    super::files::folders(parent).map_err(|error| {
+        Failed::host(format!(
+            "cannot make the folder {}: {error}",
+            parent.display()
+        ))
+    })?;
     inside(&cluster.folder, &cluster.output).map_err(escapes)
 }
 

@@ -185,7 +185,8 @@ fn rights_in_iam_are_a_way_into_the_cluster() {
         .says(&["last used 2024-03-01", "access entry tags team=ops"]);
     // The file was expanded by the same grants.
     let access = e2e::harness::Access::read(&host.file());
-    let edit = access.metadata("access_policy:arn:aws:eks::aws:cluster-access-policy/AmazonEKSEditPolicy:assigned:web | iam_user:@user/alice");
+    let edit =
+        access.metadata("access_policy:AmazonEKSEditPolicy:assigned:web | iam_user:@user/alice");
     assert_eq!(edit["certainty"], "conditional");
 }
 

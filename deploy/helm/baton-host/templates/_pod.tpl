@@ -59,6 +59,10 @@ spec:
         # The node's own role is nobody's business here.
         - name: AWS_EC2_METADATA_DISABLED
           value: "true"
+        # Where access files are unpacked unless a fleet file says otherwise:
+        # /tmp is small, and a full one evicts the pod.
+        - name: TMPDIR
+          value: /work
         {{- with .Values.env }}
         {{- toYaml . | nindent 8 }}
         {{- end }}

@@ -1,6 +1,6 @@
 //! Scheduling without a sandbox or a network: syncs are played, time is ours.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -25,6 +25,10 @@ enum Play {
     Wrong,
     /// The plugin is not approved.
     Unapproved,
+    /// Says that it was stopped, though nobody did that.
+    Liar,
+    /// A bug of ours.
+    Bug,
     /// Never ends by itself; stops at its next edge, this many seconds later.
     Endless(u64),
 }
@@ -109,6 +113,8 @@ impl Work for Works {
                     lock(&stage.begun).push((name, clock::since(stage.start)));
                     return down(Failed::configuration("a setting is wrong".into()));
                 }
+                Play::Liar => return Err(Failed::cancelled()),
+                Play::Bug => panic!("a bug that the test wants"),
                 Play::Unapproved => return down(Failed::unapproved("not approved".into())),
                 Play::Good(_) | Play::Endless(_) => {}
             }
@@ -246,6 +252,26 @@ async fn one_clusters_outage_is_its_own() {
                 .iter()
                 .all(|status| status.state == State::Done)
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_ends_unasked_is_a_failure_and_comes_back() {
+    clock::run(async {
+        for play in [Play::Liar, Play::Bug] {
+            let fleet = fleet(1, forever());
+            fleet.stage.plays("a", &[play, Play::Good(1)]);
+            fleet.scheduler.replace(fleet.clusters(&["a"])).await;
+            let outcome = fleet.run_for(120).await;
+            assert_eq!(names(&outcome.succeeded), ["a"], "{play:?}");
+            let totals = fleet.board.snapshot().totals;
+            assert_eq!(totals.syncs.get(&SyncResult::Failed), Some(&1), "{play:?}");
+        }
+        let fleet = fleet(1, once());
+        fleet.stage.plays("liar", &[Play::Liar]);
+        fleet.scheduler.replace(fleet.clusters(&["liar"])).await;
+        assert_eq!(names(&fleet.run().await.failed), ["liar"]);
     })
     .await;
 }

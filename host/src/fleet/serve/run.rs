@@ -259,11 +259,14 @@ impl Keeper {
             .max()
             .unwrap_or_default();
         self.life.set_patience(2 * longest + MARGIN);
-        self.watch.beside(clusters.iter().flat_map(|cluster| {
+        // The lock that counts where none is named may come later.
+        let lock = config.path.with_file_name("baton.lock");
+        let named = clusters.iter().flat_map(|cluster| {
             [Some(cluster.plugin.clone()), cluster.lock.clone()]
                 .into_iter()
                 .flatten()
-        }));
+        });
+        self.watch.beside(named.chain([lock]));
         self.plugins = clusters
             .iter()
             .map(|cluster| (cluster.id.clone(), cluster.plugin.clone()))
