@@ -88,10 +88,11 @@ class Program(unittest.TestCase):
         """The file with paths of this machine in place of the image's."""
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
-            text = re.sub(r'^plugin = .*$', f'plugin = "{PLUGIN}"', text, flags=re.MULTILINE)
             for path, own in (("/var/lib/baton-host", "out"), ("/work", "work"), ("/etc/baton-host-keys", "keys")):
                 (folder / own).mkdir()
                 text = text.replace(f'"{path}', f'"{folder / own}')
+            # After those: the clone may be below one of them itself.
+            text = re.sub(r'^plugin = .*$', f'plugin = "{PLUGIN}"', text, flags=re.MULTILINE)
             (folder / "keys/secret-access-key").write_text("not-a-real-one")
             (folder / "fleet.toml").write_text(text)
             tomllib.loads(text)
