@@ -147,8 +147,9 @@ fn room(error: &crate::c1z::Error) -> Option<String> {
     Some(hint.to_owned())
 }
 
-const FULL: &str = "make room: the folder of --file needs it for the file, that of --c1z-temp-dir for \
-                    the same unpacked (docs/access-file.md, \"Writing\")";
+const FULL: &str = "make room: the folder of the access file needs it for the file, that of work files \
+                    (--c1z-temp-dir; in a fleet `work-folder`) for the same unpacked \
+                    (docs/access-file.md, \"Writing\")";
 
 /// The exit code of an error of the contract (`docs/contract.md`, "Errors").
 fn of_connector(error: &crate::sandbox::contract::types::Error) -> Exit {

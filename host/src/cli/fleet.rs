@@ -109,6 +109,7 @@ pub(super) async fn run(
     matches: &ArgMatches,
     printer: Printer,
 ) -> Result<Exit, CliError> {
+    own_file(invocation)?;
     match matches.subcommand() {
         Some(("sync", matches)) => sync::sync(invocation, matches, printer).await,
         Some(("validate", _)) => validate::validate(invocation, printer).await,
@@ -119,6 +120,29 @@ pub(super) async fn run(
             Ok(Exit::Success)
         }
     }
+}
+
+/// Refuses what a fleet file says for itself: who locks plugins must not
+/// believe that a flag did it.
+pub(super) fn own_file(invocation: &Invocation) -> Result<(), CliError> {
+    use clap::parser::ValueSource;
+    for flag in ["lock", "plugin"] {
+        if invocation.matches.value_source(flag) == Some(ValueSource::CommandLine) {
+            return Err(CliError::new(
+                Exit::Usage,
+                format!("--{flag} does not count for a fleet: its file names plugins and locks"),
+            )
+            .hint(format!(
+                "write `{flag} = \"…\"` into the fleet file (docs/fleet.md)"
+            )));
+        }
+    }
+    if invocation.environment.contains_key("BATON_LOCK") {
+        tracing::warn!(
+            "BATON_LOCK does not count for a fleet: the lock is the one that its file names"
+        );
+    }
+    Ok(())
 }
 
 /// The fleet file of a command line.

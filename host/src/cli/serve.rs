@@ -91,6 +91,7 @@ pub(super) async fn serve(
     matches: &ArgMatches,
     printer: Printer,
 ) -> Result<Exit, CliError> {
+    fleet::own_file(invocation)?;
     let environment = &invocation.environment;
     let signals = Signals::install();
     let mut hangups = signal(SignalKind::hangup())

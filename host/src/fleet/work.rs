@@ -328,10 +328,7 @@ fn asked(totals: &mut Totals, connection: &Connection) {
 
 /// Makes the folder of the access file, and never outside of the output folder.
 fn folder(cluster: &Cluster) -> Result<(), Failed> {
-    let escapes = |why: String| {
-        Failed::configuration(format!("the access file would escape its folder: {why}"))
-    };
-    inside(&cluster.folder, &cluster.output).map_err(escapes)?;
+    inside(&cluster.folder, &cluster.output).map_err(Failed::configuration)?;
     let parent = cluster.output.parent().unwrap_or(&cluster.folder);
     super::files::folders(parent).map_err(|error| {
         Failed::host(format!(
@@ -339,7 +336,7 @@ fn folder(cluster: &Cluster) -> Result<(), Failed> {
             parent.display()
         ))
     })?;
-    inside(&cluster.folder, &cluster.output).map_err(escapes)
+    inside(&cluster.folder, &cluster.output).map_err(Failed::configuration)
 }
 
 fn synced(outcome: Outcome) -> Synced {

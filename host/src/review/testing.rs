@@ -73,10 +73,15 @@ fn traits(kind: &str) -> Vec<i32> {
 impl Sketch {
     /// A file of the cluster `name`.
     pub(crate) fn cluster(name: &str) -> Sketch {
+        Sketch::cluster_of(ACCOUNT, name)
+    }
+
+    /// The same in any account.
+    pub(crate) fn cluster_of(account: &str, name: &str) -> Sketch {
         Sketch {
             evidence: vec![json!({
                 "type": "cluster", "authentication_mode": "API",
-                "arn": format!("arn:aws:eks:eu-west-1:{ACCOUNT}:cluster/{name}"),
+                "arn": format!("arn:aws:eks:eu-west-1:{account}:cluster/{name}"),
             })],
             ..Sketch::default()
         }

@@ -205,6 +205,7 @@ fn a_folder_of_files_is_one_review() {
         std::fs::copy(one.file(), place.join(format!("{cluster}.c1z"))).unwrap();
     }
     std::fs::write(fleet.join("fleet.json"), "{}").unwrap();
+    std::fs::write(place.join("prod.status.json"), "{}").unwrap();
     std::fs::write(place.join("broken.c1z"), "no access file").unwrap();
     let run = host.run(&["review", "findings", "fleet"]).ok().says(&[
         "prod: ",

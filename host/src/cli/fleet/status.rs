@@ -22,6 +22,36 @@ struct Row {
     status: ClusterStatus,
     /// Whether its access file is there.
     file: bool,
+    /// How it stands, where no process runs that could say.
+    result: Standing,
+}
+
+/// What the files of a cluster say.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Standing {
+    Good,
+    Failed,
+    FileMissing,
+    Never,
+    Disabled,
+}
+
+impl Row {
+    fn new(status: ClusterStatus, file: bool) -> Row {
+        let result = match (&status.state, &status.last_failure, &status.last_good) {
+            (State::Disabled { .. }, _, _) => Standing::Disabled,
+            (_, Some(_), _) => Standing::Failed,
+            (_, None, Some(_)) if !file => Standing::FileMissing,
+            (_, None, Some(_)) => Standing::Good,
+            (_, None, None) => Standing::Never,
+        };
+        Row {
+            status,
+            file,
+            result,
+        }
+    }
 }
 
 pub(super) async fn status(
@@ -56,17 +86,16 @@ pub(super) async fn status(
     clusters.extend(chosen.clusters(&found.clusters));
     let mut rows: Vec<Row> = clusters
         .iter()
-        .map(|cluster| Row {
-            status: StatusFile::of(cluster).shown(cluster),
-            file: cluster.output.is_file(),
+        .map(|cluster| {
+            Row::new(
+                StatusFile::of(cluster).shown(cluster),
+                cluster.output.is_file(),
+            )
         })
         .collect();
     for broken in chosen.broken(&config.broken) {
         if !broken.rule {
-            rows.push(Row {
-                status: Board::broken(&broken),
-                file: false,
-            });
+            rows.push(Row::new(Board::broken(&broken), false));
         }
     }
     rows.sort_by(|a, b| a.status.id.cmp(&b.status.id));

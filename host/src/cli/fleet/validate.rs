@@ -72,11 +72,19 @@ pub(super) async fn validate(invocation: &Invocation, printer: Printer) -> Resul
     match report.mistakes.len() {
         0 => {
             if !printer.json {
+                let count = |number: usize, what: &str| match number {
+                    1 => format!("1 {what}"),
+                    _ => format!("{number} {what}s"),
+                };
+                let end = match report.warnings.len() {
+                    0 => "nothing wrong".to_owned(),
+                    warnings => format!("no mistake, {}", count(warnings, "warning")),
+                };
                 printer.text(&format!(
-                    "{}: {} clusters, {} rules, nothing wrong",
+                    "{}: {}, {}, {end}",
                     path.display(),
-                    report.clusters.len(),
-                    report.rules.len()
+                    count(report.clusters.len(), "cluster"),
+                    count(report.rules.len(), "rule"),
                 ));
             }
             Ok(Exit::Success)

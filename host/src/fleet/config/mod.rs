@@ -30,6 +30,7 @@ pub use schema::schema;
 pub(in crate::fleet) use values::is_cluster;
 
 use super::cluster::{Cluster, ClusterId, Credentials};
+use super::files::regular;
 use super::schedule::Schedule;
 use crate::people::External;
 use crate::sandbox::Limits;
@@ -194,7 +195,7 @@ impl Config {
             }],
         };
         let mut text = String::new();
-        let read = std::fs::File::open(path).and_then(|file| {
+        let read = regular(path, true).and_then(|file| {
             use std::io::Read as _;
             file.take(LARGEST + 1).read_to_string(&mut text)
         });
@@ -332,7 +333,7 @@ pub enum Part<'a> {
 }
 
 /// The largest fleet file, in bytes.
-const LARGEST: u64 = 8 << 20;
+pub(super) const LARGEST: u64 = 8 << 20;
 
 /// The tables of a file, each with its place.
 #[derive(Default)]

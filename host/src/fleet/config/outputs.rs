@@ -1,6 +1,7 @@
 //! Where access files go: within their folder, each in one place.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 /// Whether a path is within a folder wherever links lead. What is not there
@@ -9,8 +10,14 @@ use std::path::{Component, Path, PathBuf};
 /// # Errors
 /// One sentence: where it leads, or why that cannot be told.
 pub fn inside(folder: &Path, path: &Path) -> Result<(), String> {
-    let cannot = |path: &Path, error: &std::io::Error| {
-        format!("cannot tell where {} leads: {error}", path.display())
+    let cannot = |path: &Path, error: &std::io::Error| match error.kind() {
+        ErrorKind::PermissionDenied => {
+            format!("cannot look where {} leads: {error}", path.display())
+        }
+        _ => format!(
+            "the access file would escape its folder: cannot tell where {} leads: {error}",
+            path.display()
+        ),
     };
     let home = real(folder).map_err(|error| cannot(folder, &error))?;
     let real = real(path).map_err(|error| cannot(path, &error))?;
@@ -18,7 +25,7 @@ pub fn inside(folder: &Path, path: &Path) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{} leads to {}, outside of {}",
+        "the access file would escape its folder: {} leads to {}, outside of {}",
         path.display(),
         real.display(),
         folder.display()

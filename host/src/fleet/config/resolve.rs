@@ -174,10 +174,7 @@ fn cluster(folder: &Path, draft: &Draft, notes: &mut Notes) -> Option<Cluster> {
     };
     if let Err(why) = inside(home, &output) {
         let at = draft.text("file").map_or(draft.at, |file| file.at);
-        notes.add(
-            at,
-            format!("the access file would escape its folder: {why}"),
-        );
+        notes.add(at, why);
     }
     Some(template.cluster(&region, &name, output, None))
 }

@@ -547,8 +547,19 @@ fn a_file_that_is_not_there_or_endless_is_one_sentence() {
     );
     let error = Config::read(folder.path()).unwrap_err();
     assert!(error.to_string().contains("cannot be read"), "{error}");
-    let error = Config::read(Path::new("/dev/zero")).unwrap_err();
+    let large = folder.path().join("large.toml");
+    let file = std::fs::File::create(&large).unwrap();
+    file.set_len((8 << 20) + 1).unwrap();
+    let error = Config::read(&large).unwrap_err();
     assert!(error.to_string().contains("larger than 8 MiB"), "{error}");
+    // Without a writer a pipe would be waited for as long as the process runs.
+    let pipe = folder.path().join("pipe.toml");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).unwrap();
+    for odd in [Path::new("/dev/zero"), &pipe] {
+        let error = Config::read(odd).unwrap_err();
+        assert!(error.to_string().contains("no regular file"), "{error}");
+    }
 }
 
 #[test]

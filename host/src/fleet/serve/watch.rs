@@ -9,10 +9,14 @@
 //! so that a file which is just being written is not taken for a broken one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+
+use crate::fleet::config::LARGEST;
+use crate::fleet::files::regular;
 
 /// Device, inode, size and time of change of a file; none where it is not.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
@@ -93,11 +97,18 @@ impl Watch {
     }
 }
 
+/// As much of the file as a fleet file may have, and a byte more.
+fn content(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    regular(file, true)?
+        .take(LARGEST + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn look(file: &Path, beside: &BTreeSet<PathBuf>) -> Look {
     Look {
-        file: std::fs::read(file)
-            .ok()
-            .map(|bytes| Sha256::digest(bytes).into()),
+        file: content(file).ok().map(|bytes| Sha256::digest(bytes).into()),
         beside: beside
             .iter()
             .map(|path| {

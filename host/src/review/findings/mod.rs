@@ -100,6 +100,12 @@ pub(super) fn with_grants(model: &Model) -> (Vec<Finding>, Worst) {
         behind: HashMap::new(),
         worst: HashMap::new(),
         shadow: HashSet::new(),
+        places: model
+            .realms
+            .iter()
+            .filter(|realm| !realm.cluster.is_empty())
+            .map(|realm| (realm.name.as_str(), realm.cluster.as_str()))
+            .collect(),
     };
     checks::run(&mut found);
     let worst = found.worst;
@@ -150,6 +156,8 @@ struct Found<'a> {
     worst: Worst,
     /// Who could make himself an administrator of some cluster.
     shadow: HashSet<Id>,
+    /// ARNs by the names of clusters here, which depend on what else is read.
+    places: HashMap<&'a str, &'a str>,
 }
 
 impl Found<'_> {
@@ -163,7 +171,8 @@ impl Found<'_> {
             &item.principal
         };
         let mut hash = Sha256::new();
-        for part in [rule, place, about, &item.what] {
+        let arn = self.places.get(place).copied().unwrap_or(place);
+        for part in [rule, arn, about, &item.what] {
             hash.update(part.as_bytes());
             hash.update([0]);
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::review::testing::{Sketch, company, iam, policy_arn, user};
+use crate::review::testing::{Sketch, company, iam, load, policy_arn, user};
 
 /// Items of a rule, as `severity subject: what`.
 fn items(sketch: &Sketch, rule: &str) -> Vec<String> {
@@ -886,4 +886,23 @@ fn the_documented_rules_are_those_that_there_are() {
         std::fs::write(path, &expected).unwrap();
     }
     assert_eq!(page, expected, "docs/review.md is out of date");
+}
+
+/// What else is read must not give a finding another id: tickets name it.
+#[test]
+fn ids_do_not_depend_on_clusters_of_the_same_name() {
+    let ids = |sketches: &[&Sketch]| -> BTreeSet<String> {
+        findings(&load(sketches))
+            .into_iter()
+            .flat_map(|finding| finding.items)
+            .map(|item| item.id)
+            .collect()
+    };
+    let own = with_rule("all:member", &["*"], &["*"], &["*"]);
+    let mut other = Sketch::cluster_of("444455556666", "prod");
+    other.row("cluster_role", "quiet", json!({"rules": []}));
+    let alone = ids(&[&own]);
+    assert!(!alone.is_empty());
+    let together = ids(&[&own, &other]);
+    assert!(alone.is_subset(&together), "{alone:?} {together:?}");
 }

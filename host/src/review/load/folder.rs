@@ -66,6 +66,13 @@ pub fn expand(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>), LoadError
     Ok((sources, notes))
 }
 
+/// Whether a fleet writes it beside its access files.
+fn beside(path: &Path) -> bool {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .is_some_and(|name| name.ends_with(".status.json"))
+}
+
 fn list(
     folder: &Path,
     folders: &mut Vec<PathBuf>,
@@ -79,7 +86,7 @@ fn list(
             folders.push(path);
         } else if path.extension().is_some_and(|ending| ending == "c1z") && path.is_file() {
             files.push(path);
-        } else {
+        } else if !beside(&path) {
             others.push(path);
         }
     }

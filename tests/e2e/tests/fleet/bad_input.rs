@@ -66,7 +66,7 @@ fn a_good_file_is_said_to_be_one_with_its_warnings() {
     let run = town
         .fleet(&["validate"])
         .ok()
-        .says(&["2 clusters, 0 rules, nothing wrong"]);
+        .says(&["2 clusters, 0 rules, no mistake, 2 warnings"]);
     let words =
         "warning: arn:aws:iam::111122223333:role/eks-reader reads this `prod` and the one in line";
     assert!(run.err.contains(words), "{run:?}");
@@ -233,4 +233,24 @@ fn the_schema_is_the_one_of_the_documentation() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/fleet.schema.json");
     assert_eq!(run.out, std::fs::read_to_string(page).unwrap());
     assert!(plugin().is_file());
+}
+
+/// A lock that somebody names and nobody heeds would be worse than none.
+#[test]
+fn a_lock_on_the_command_line_is_refused() {
+    let town = Town::of(&[(A, "one", "")]);
+    for command in ["sync", "validate", "status"] {
+        town.fleet(&[command, "--lock", "strict.lock"]).fails(
+            2,
+            &[
+                "--lock does not count for a fleet",
+                "write `lock = ",
+                "fleet file",
+            ],
+        );
+    }
+    town.host
+        .run(&["serve", "--lock", "strict.lock"])
+        .fails(2, &["--lock does not count for a fleet"]);
+    assert_eq!(town.sim.request_count(), 0);
 }

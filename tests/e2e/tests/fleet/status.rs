@@ -40,6 +40,13 @@ fn the_status_is_read_from_the_files_alone() {
     assert!(one["last_good"]["grants"].as_u64().unwrap() > 0);
     assert_eq!(row(&value, B, "two")["last_failure"]["kind"], "denied");
     assert_eq!(row(&value, C, "three")["state"]["is"], "disabled");
+    for (account, name, result) in [
+        (A, "one", "good"),
+        (B, "two", "failed"),
+        (C, "three", "disabled"),
+    ] {
+        assert_eq!(row(&value, account, name)["result"], result, "{value}");
+    }
 
     std::fs::remove_file(town.output(A, "one")).unwrap();
     town.fleet(&["status", "--only", "one"])

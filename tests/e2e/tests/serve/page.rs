@@ -1,7 +1,5 @@
 //! The status page in a real browser.
 
-use std::process::Command;
-
 use baton_host::fleet::{ClusterId, ClusterStatus, Failure, FailureKind, Good, State};
 use e2e::browser;
 
@@ -146,36 +144,5 @@ fn the_page_is_one_for_everybody() {
             0
         };
         assert_eq!(found.saturating_sub(comments), 0, "{never}");
-    }
-}
-
-/// With `BATON_SCREENSHOTS` a folder: how it looks, for people.
-#[test]
-#[ignore = "for people who look at pictures"]
-fn pictures() {
-    let Some(browser) = browser::find() else {
-        return;
-    };
-    let Some(folder) = std::env::var_os("BATON_SCREENSHOTS") else {
-        return;
-    };
-    let (server, _) = server(fleet());
-    for (name, scheme) in [("light", "1"), ("dark", "0")] {
-        let home = tempfile::tempdir().unwrap();
-        let file = std::path::Path::new(&folder).join(format!("serve-{name}.png"));
-        let done = Command::new(&browser)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--window-size=1300,1000",
-            ])
-            .arg(format!("--blink-settings=preferredColorScheme={scheme}"))
-            .arg(format!("--user-data-dir={}", home.path().display()))
-            .arg(format!("--screenshot={}", file.display()))
-            .arg(format!("http://{}/", server.address()))
-            .status()
-            .unwrap();
-        assert!(done.success() && file.is_file());
     }
 }
