@@ -235,6 +235,50 @@ pub struct Totals {
     pub token_refreshes: u64,
 }
 
+/// How a cluster is, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Its last sync failed.
+    Failing,
+    /// It is not synced at all, and somebody has to do something.
+    Disabled,
+    /// It was never tried.
+    New,
+    /// Its last sync was good.
+    Fine,
+}
+
+impl Standing {
+    /// The same as text.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Standing::Failing => "failing",
+            Standing::Disabled => "disabled",
+            Standing::New => "new",
+            Standing::Fine => "fine",
+        }
+    }
+}
+
+impl ClusterStatus {
+    /// How it is. A sync under way changes nothing: the last one counts until
+    /// it ends.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        if matches!(self.state, State::Disabled { .. }) {
+            return Standing::Disabled;
+        }
+        match (&self.last_good, &self.last_failure) {
+            (None, None) => Standing::New,
+            (Some(_), None) => Standing::Fine,
+            (Some(good), Some(failure)) if good.at >= failure.at => Standing::Fine,
+            (_, Some(_)) => Standing::Failing,
+        }
+    }
+}
+
 /// Upper bounds of the histogram's buckets, in seconds; above the last: no
 /// bound.
 pub const BUCKETS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];

@@ -8,6 +8,7 @@ use super::super::args::Invocation;
 use super::super::exit::{CliError, Exit};
 use super::super::output::{Printer, plain, say, table};
 use super::{Chosen, path, read};
+use crate::fleet::board::Standing;
 use crate::fleet::{Board, Cluster, ClusterStatus, Discovery, RuleStatus, State, StatusFile};
 
 #[derive(Serialize)]
@@ -26,26 +27,9 @@ struct Row {
     result: Standing,
 }
 
-/// What the files of a cluster say.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Standing {
-    Good,
-    Failed,
-    FileMissing,
-    Never,
-    Disabled,
-}
-
 impl Row {
     fn new(status: ClusterStatus, file: bool) -> Row {
-        let result = match (&status.state, &status.last_failure, &status.last_good) {
-            (State::Disabled { .. }, _, _) => Standing::Disabled,
-            (_, Some(_), _) => Standing::Failed,
-            (_, None, Some(_)) if !file => Standing::FileMissing,
-            (_, None, Some(_)) => Standing::Good,
-            (_, None, None) => Standing::Never,
-        };
+        let result = status.standing();
         Row {
             status,
             file,

@@ -146,6 +146,12 @@ impl Rule {
         Ok(template.cluster(region, name, output, Some(&self.name)))
     }
 
+    /// Which plugins are approved for what.
+    #[must_use]
+    pub fn lock(&self) -> Option<&Path> {
+        self.template.lock.as_deref()
+    }
+
     /// Where its credentials are.
     #[must_use]
     pub fn credentials(&self) -> &Credentials {

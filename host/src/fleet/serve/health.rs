@@ -19,8 +19,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Site;
-use super::state::{Standing, standing};
 use crate::fleet::board::Snapshot;
+use crate::fleet::board::Standing;
 
 /// How long the I/O threads may be busy before somebody should restart us.
 /// A sync that packs a large file has one of them for minutes.
@@ -218,7 +218,7 @@ pub(super) fn of(board: &Snapshot, patience: u64, now: Timestamp) -> Judged {
         board
             .clusters
             .iter()
-            .filter(|cluster| wanted(standing(cluster)))
+            .filter(|cluster| wanted(cluster.standing()))
             .count()
     };
     let all = board.clusters.len();

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::health::{self, Life, seconds};
-use super::state::{Standing, standing};
+use crate::fleet::board::Standing;
 use crate::fleet::board::{ClusterStatus, Failure, RuleStatus, Snapshot, State};
 use crate::html::{count, digest, escape};
 use crate::sandbox::clean;
@@ -67,7 +67,7 @@ impl Wanted {
             "" => true,
             "syncing" => matches!(cluster.state, State::Syncing { .. }),
             "warnings" => !cluster.warnings.is_empty(),
-            name => standing(cluster).name() == name,
+            name => cluster.standing().name() == name,
         };
         if !state || self.text.is_empty() {
             return state;
@@ -91,7 +91,7 @@ pub(super) fn page(board: &Snapshot, life: &Life, wanted: &Wanted, now: Timestam
     let mut clusters: Vec<(Standing, &ClusterStatus)> = board
         .clusters
         .iter()
-        .map(|cluster| (standing(cluster), cluster))
+        .map(|cluster| (cluster.standing(), cluster))
         .collect();
     clusters.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.id.cmp(&other.id)));
     let bad = clusters

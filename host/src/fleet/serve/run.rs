@@ -17,7 +17,7 @@ use super::listen::Bound;
 use super::watch::Watch;
 use crate::fleet::board::{Board, ConfigurationState};
 use crate::fleet::cluster::{Cluster, ClusterId};
-use crate::fleet::config::{Broken, Config, Mistakes};
+use crate::fleet::config::{Broken, Config, Mistake, Mistakes};
 use crate::fleet::discover::{Discovery, Found};
 use crate::fleet::scheduler::{Scheduler, SchedulerOptions};
 use crate::fleet::shard::Shard;
@@ -111,6 +111,7 @@ pub async fn serve(serving: Serving, reload: Arc<Notify>, stop: Stop) -> Result<
         life: life.clone(),
         watch,
         plugins: Vec::new(),
+        lock: None,
     };
     tokio::select! {
         () = stop.wanted() => {}
@@ -134,6 +135,8 @@ struct Keeper {
     watch: Watch,
     /// Which cluster runs which plugin.
     plugins: Vec<(ClusterId, PathBuf)>,
+    /// The lock beside the fleet file, where it is in force.
+    lock: Option<PathBuf>,
 }
 
 impl Keeper {
@@ -185,7 +188,8 @@ impl Keeper {
     /// The configuration on disk, if nothing at all is wrong with it: one that
     /// serves already is not given up for one with a mistake.
     fn read(&self) -> Option<Config> {
-        match Config::read(&self.file).and_then(Config::whole) {
+        let read = Config::read(&self.file).and_then(Config::whole);
+        match read.and_then(|config| self.locked(config)) {
             Ok(config) => Some(config),
             Err(mistakes) => {
                 self.life.loaded(false);
@@ -198,6 +202,25 @@ impl Keeper {
                     .update_configuration(|state| state.last_error = Some(lines));
                 None
             }
+        }
+    }
+
+    /// A lock that nobody names is in force by being there. That it goes, by a
+    /// mishap or somebody's hand, must not let every plugin run.
+    fn locked(&self, config: Config) -> Result<Config, Mistakes> {
+        let free = config.clusters.iter().any(|cluster| cluster.lock.is_none())
+            || config.rules.iter().any(|rule| rule.lock().is_none());
+        match &self.lock {
+            Some(lock) if free && !lock.is_file() => Err(Mistakes {
+                path: config.path,
+                mistakes: vec![Mistake {
+                    line: 1,
+                    column: 1,
+                    message: format!("the lock {} is gone", lock.display()),
+                    hint: Some("put it back; to run without one, restart the process".to_owned()),
+                }],
+            }),
+            _ => Ok(config),
         }
     }
 
@@ -266,6 +289,10 @@ impl Keeper {
                 .into_iter()
                 .flatten()
         });
+        let in_force = clusters
+            .iter()
+            .any(|cluster| cluster.lock.as_ref() == Some(&lock));
+        self.lock = in_force.then(|| lock.clone());
         self.watch.beside(named.chain([lock]));
         self.plugins = clusters
             .iter()

@@ -1,43 +1,6 @@
-//! What the page, the metrics and the probes make of a cluster's row.
+//! What a scheduler does with a cluster, as a label of the metrics.
 
-use crate::fleet::board::{ClusterStatus, State};
-
-/// How a cluster is, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
-    /// Its last sync failed.
-    Failing,
-    /// It is not synced at all, and somebody has to do something.
-    Disabled,
-    /// It was never tried.
-    New,
-    /// Its last sync was good.
-    Fine,
-}
-
-impl Standing {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Standing::Failing => "failing",
-            Standing::Disabled => "disabled",
-            Standing::New => "new",
-            Standing::Fine => "fine",
-        }
-    }
-}
-
-/// A sync under way changes nothing: the last one counts until it ends.
-pub(super) fn standing(cluster: &ClusterStatus) -> Standing {
-    if matches!(cluster.state, State::Disabled { .. }) {
-        return Standing::Disabled;
-    }
-    match (&cluster.last_good, &cluster.last_failure) {
-        (None, None) => Standing::New,
-        (Some(_), None) => Standing::Fine,
-        (Some(good), Some(failure)) if good.at >= failure.at => Standing::Fine,
-        (_, Some(_)) => Standing::Failing,
-    }
-}
+use crate::fleet::board::State;
 
 /// Everything that [`state`] says.
 pub(super) const STATES: [&str; 6] = [

@@ -41,8 +41,8 @@ fn the_status_is_read_from_the_files_alone() {
     assert_eq!(row(&value, B, "two")["last_failure"]["kind"], "denied");
     assert_eq!(row(&value, C, "three")["state"]["is"], "disabled");
     for (account, name, result) in [
-        (A, "one", "good"),
-        (B, "two", "failed"),
+        (A, "one", "fine"),
+        (B, "two", "failing"),
         (C, "three", "disabled"),
     ] {
         assert_eq!(row(&value, account, name)["result"], result, "{value}");

@@ -149,4 +149,13 @@ fn a_new_digest_needs_its_approval() {
     serve.wait_for("shop", "a sync with it", |now| {
         now["state"]["is"] != "disabled" && now["last_good"]["at"].as_str() != Some(&before)
     });
+
+    // The lock that came into force stays so, though nobody names it.
+    std::fs::remove_file(&lock).unwrap();
+    wait_until("the lock is missed", || {
+        serve.status()["configuration"]["last_error"]
+            .as_str()
+            .is_some_and(|text| text.contains("baton.lock is gone"))
+    });
+    assert_ne!(serve.cluster("shop")["state"]["is"], "disabled");
 }

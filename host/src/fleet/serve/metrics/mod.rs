@@ -17,7 +17,8 @@ use prometheus_client::registry::Registry;
 mod names;
 
 use super::Site;
-use super::state::{self, STATES, Standing, standing};
+use super::state::{self, STATES};
+use crate::fleet::board::Standing;
 use crate::fleet::board::{BUCKETS, ClusterStatus, Snapshot, SyncResult};
 use crate::sandbox::clean;
 use crate::upstream::Counts;
@@ -166,7 +167,7 @@ impl Numbers {
             out,
             &UP,
             all.iter().filter_map(|cluster| {
-                let up = match standing(cluster) {
+                let up = match cluster.standing() {
                     Standing::New => return None,
                     Standing::Fine => 1.0,
                     Standing::Failing | Standing::Disabled => 0.0,
